@@ -1,0 +1,15 @@
+# Compile and link flags that every target of vringd gets.
+add_library(vringd_flags INTERFACE)
+target_compile_definitions(vringd_flags INTERFACE _GNU_SOURCE VRINGD_VERSION="${PROJECT_VERSION}")
+target_compile_options(vringd_flags INTERFACE
+  -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition
+  -Wpointer-arith -Wcast-qual -Wwrite-strings -Wundef -Wvla -Wformat=2
+  -fno-common -fno-strict-aliasing)
+if(VRINGD_WERROR)
+  target_compile_options(vringd_flags INTERFACE -Werror)
+endif()
+if(VRINGD_SANITIZE)
+  target_compile_options(vringd_flags INTERFACE -fsanitize=${VRINGD_SANITIZE} -fno-omit-frame-pointer
+    -fno-sanitize-recover=all)
+  target_link_options(vringd_flags INTERFACE -fsanitize=${VRINGD_SANITIZE})
+endif()

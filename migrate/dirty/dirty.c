@@ -1,0 +1,118 @@
+#include "dirty/dirty.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "base/bits.h"
+
+#define TMPFS_TYPE 0x01021994
+#define HUGETLBFS_TYPE 0x958458f6
+
+static enum err check_file(int fd, uint64_t size, uint64_t offset, bool any_file, struct why *why)
+{
+	struct stat st;
+	if (fstat(fd, &st) != 0)
+		return refuse(why, "log descriptor: %s", strerror(errno));
+	if (!S_ISREG(st.st_mode))
+		return refuse(why, "log descriptor is not a file");
+	struct statfs fs;
+	// a page fault on a FUSE or network file can hang the thread that takes it
+	if (!any_file && (fstatfs(fd, &fs) != 0 || ((unsigned long)fs.f_type != TMPFS_TYPE && (unsigned long)fs.f_type != HUGETLBFS_TYPE)))
+		return refuse(why, "log is neither memfd, tmpfs nor hugetlbfs: add memory=any to the port if you trust it");
+	if (size == 0 || size % 8 != 0 || offset % 8 != 0)
+		return refuse(why, "log size %llu, offset %llu: must be multiples of 8, size not 0", (unsigned long long)size,
+			      (unsigned long long)offset);
+	if (!sum_fits(offset, size, (uint64_t)st.st_size))
+		return refuse(why, "log of %llu bytes at %llu is outside its file of %lld", (unsigned long long)size,
+			      (unsigned long long)offset, (long long)st.st_size);
+	return OK;
+}
+
+enum err dirty_open(struct dirty_log **out, int fd, uint64_t size, uint64_t offset, bool any_file, struct why *why)
+{
+	enum err e = check_file(fd, size, offset, any_file, why);
+	if (e != OK)
+		return e;
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t skip = offset % page;
+	struct dirty_log *log = calloc(1, sizeof(*log));
+	if (!log)
+		return ours(why, "no memory for the log object");
+	log->map_len = size + skip;
+	log->map = mmap(NULL, log->map_len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)(offset - skip));
+	if (log->map == MAP_FAILED) {
+		e = ours(why, "mapping the log: %s", strerror(errno));
+		free(log);
+		return e;
+	}
+	madvise(log->map, log->map_len, MADV_DONTDUMP);
+	madvise(log->map, log->map_len, MADV_DONTFORK);
+	log->words = (_Atomic uint64_t *)((uint8_t *)log->map + skip);
+	log->n_bytes = size;
+	*out = log;
+	return OK;
+}
+
+void dirty_free(struct dirty_log *log)
+{
+	if (!log)
+		return;
+	munmap(log->map, log->map_len);
+	free(log);
+}
+
+// The words are little-endian bytes in the specification; on a big-endian host the byte order inside a word differs.
+static inline uint64_t page_bit(uint64_t page)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	return BIT64(page % 64);
+#else
+	return BIT64((7 - (page / 8) % 8) * 8 + page % 8);
+#endif
+}
+
+void dirty_mark(struct dirty_log *log, uint64_t gpa, uint64_t len)
+{
+	if (len == 0)
+		return;
+	uint64_t first = gpa >> DIRTY_PAGE_SHIFT;
+	uint64_t last = (len - 1 > UINT64_MAX - gpa ? UINT64_MAX : gpa + len - 1) >> DIRTY_PAGE_SHIFT;
+	uint64_t pages = log->n_bytes * 8;
+	uint64_t set = 0;
+	for (uint64_t page = first; page <= last; page++) {
+		if (page >= pages) { // the part inside is logged, the rest is counted and reported
+			atomic_fetch_add_explicit(&log->missed, last - page + 1, memory_order_relaxed);
+			break;
+		}
+		_Atomic uint64_t *word = &log->words[page / 64];
+		uint64_t bit = page_bit(page);
+		// safe after a full fence only: otherwise this load may overtake the data's stores, the front end takes
+		// the bit and the old page, and the write is lost
+		if (atomic_load_explicit(word, memory_order_relaxed) & bit)
+			continue;
+		atomic_fetch_or_explicit(word, bit, memory_order_seq_cst);
+		set++;
+	}
+	if (set)
+		atomic_fetch_add_explicit(&log->marked, set, memory_order_relaxed);
+}
+
+void dirty_fill(struct dirty_log *log)
+{
+	for (uint64_t i = 0; i < log->n_bytes / 8; i++)
+		atomic_store_explicit(&log->words[i], UINT64_MAX, memory_order_relaxed);
+	dirty_fence();
+}
+
+bool dirty_test(const struct dirty_log *log, uint64_t gpa)
+{
+	uint64_t page = gpa >> DIRTY_PAGE_SHIFT;
+	if (page >= log->n_bytes * 8)
+		return false;
+	return (atomic_load_explicit(&log->words[page / 64], memory_order_relaxed) & page_bit(page)) != 0;
+}

@@ -1,0 +1,43 @@
+// The dirty log: a bitmap over guest-physical pages of 4 KiB, shared with the front end, which exchanges its 64-bit words
+// with zero while we set bits. Byte page/8, bit page%8, from guest-physical address 0 (vhost-user, "Migration").
+// One object is one mapping, immutable once published; it is swapped under a quiesced datapath and freed after all data
+// threads have passed.
+#ifndef DIRTY_DIRTY_H
+#define DIRTY_DIRTY_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+#define DIRTY_PAGE_SHIFT 12
+
+struct dirty_log {
+	_Atomic uint64_t *words; // at the log's first byte (the offset is applied once, here)
+	uint64_t n_bytes; // of the bitmap; a page beyond it cannot be logged
+	void *map; // what munmap takes
+	uint64_t map_len;
+	_Atomic uint64_t marked; // bits that we set and were not set yet: pages logged
+	_Atomic uint64_t missed; // pages outside the bitmap: each is a page that the front end may lose
+};
+
+// Map the log: size bytes at offset in fd (borrowed). Checks: size > 0, offset + size does not wrap and lies inside the
+// file, offset and size multiples of 8. The kind of file must be memfd/tmpfs/hugetlbfs unless any_file.
+enum err dirty_open(struct dirty_log **out, int fd, uint64_t size, uint64_t offset, bool any_file, struct why *why);
+// No data thread may use it any more. NULL is fine.
+void dirty_free(struct dirty_log *log);
+
+// Log every page of [gpa, gpa+len). The caller has written the data and issued one full fence since (dirty_fence); then
+// the pre-test "already set, skip" is safe. Pages outside the bitmap are counted in missed, the ones inside are logged.
+void dirty_mark(struct dirty_log *log, uint64_t gpa, uint64_t len);
+// All ones: every page of the guest is taken again. For giving up a port while it logs.
+void dirty_fill(struct dirty_log *log);
+bool dirty_test(const struct dirty_log *log, uint64_t gpa);
+
+static inline void dirty_fence(void)
+{
+	atomic_thread_fence(memory_order_seq_cst);
+}
+
+#endif

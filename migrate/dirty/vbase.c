@@ -1,0 +1,16 @@
+#include "dirty/vbase.h"
+
+enum err vbase_check_split(uint32_t num, struct why *why)
+{
+	if (num > 0xffff)
+		return refuse(why, "ring base 0x%x of a split ring is over 65535", num);
+	return OK;
+}
+
+enum vbase_verdict vbase_compare(uint16_t base, uint16_t used_idx, uint32_t ring_size)
+{
+	uint16_t ahead = (uint16_t)(base - used_idx);
+	if (ahead == 0)
+		return VBASE_EQUAL;
+	return ahead <= ring_size ? VBASE_AHEAD : VBASE_WILD;
+}

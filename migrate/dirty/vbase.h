@@ -1,0 +1,22 @@
+// What SET_VRING_BASE and GET_VRING_BASE carry for a split ring, and the checks on it. Pure.
+#ifndef DIRTY_VBASE_H
+#define DIRTY_VBASE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+// Split ring: bits 0-15 are the next avail index, 16-31 must be zero.
+enum err vbase_check_split(uint32_t num, struct why *why);
+
+// What a given base means beside the used index found in guest memory. In-order completion makes them equal at every
+// clean stop; a front end that lost us restores base from used.idx itself.
+enum vbase_verdict {
+	VBASE_EQUAL,
+	VBASE_AHEAD, // base - used in 1..size: fetched, never returned: start from used.idx, so nothing is lost
+	VBASE_WILD, // further apart than the ring is long: take base, report
+};
+enum vbase_verdict vbase_compare(uint16_t base, uint16_t used_idx, uint32_t ring_size);
+
+#endif

@@ -1,0 +1,113 @@
+// The vhost-user-net device of one front-end connection: session and ring state machines, message handlers. It knows
+// neither the event loop nor the store nor the switch: those are the ops. It takes whole messages and gives back whole
+// replies; who reads the socket is not its business (a plain socket now, a keeper process later).
+//
+// Every message goes the same way (dev_handle): admission by the message's row -> prepare (check all, build aside) ->
+// commit (ops) -> apply (cannot fail) -> reply. A refused message changes nothing.
+#ifndef DEV_DEV_H
+#define DEV_DEV_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "snap/snap.h"
+#include "wire/vu_spec.h"
+
+struct dev;
+struct vring;
+
+struct dev_conf {
+	char port[SNAP_PORT_MAX];
+	uint64_t epoch; // connection epoch, unique in the state directory
+	uint64_t features; // virtio bits offered (with 26 and 30)
+	uint64_t protocol_features; // protocol bits offered
+	unsigned pairs; // queue pairs offered, 1..16
+	bool any_memory; // memory=any
+};
+
+struct dev_msg {
+	uint64_t seq; // 1, 2, 3... within the connection
+	struct vu_hdr hdr;
+	const uint8_t *payload; // hdr.size bytes
+	int fds[VU_MAX_FDS]; // owned by the message: dev_handle takes what it keeps and closes the rest
+	unsigned n_fds;
+	bool fds_truncated; // the kernel dropped some (MSG_CTRUNC): the message is refused
+};
+
+#define DEV_REPLY_MAX 64
+
+struct dev_reply {
+	uint32_t len; // bytes to send, 0: none
+	bool close; // after sending: the connection must be closed
+	uint8_t bytes[DEV_REPLY_MAX];
+};
+
+enum dev_event {
+	DEV_EV_NEGOTIATED, // SET_FEATURES was accepted for the first time
+	DEV_EV_LOG_START, // LOG_ALL came on
+	DEV_EV_LOG_STOP, // LOG_ALL went off while running
+	DEV_EV_RING_START, // ring q started (kick given); detail: none
+	DEV_EV_RING_STOP, // ring q stopped by GET_VRING_BASE
+	DEV_EV_BASE_DIFFERS, // detail: given base and used.idx
+	DEV_EV_REFUSED, // a message was refused or the stream broken; detail: message and reason
+	DEV_EV_RESET, // RESET_OWNER
+};
+
+enum dev_run {
+	DEV_RUN, // started and enabled: normal
+	DEV_DISCARD, // started, explicitly disabled: TX is consumed and discarded, RX gets nothing
+};
+
+struct dev_ops {
+	// Make the transition durable, in one transaction: next, the SNAP_ bits that changed, the message's seq and the reply that
+	// will be sent. OURS: it could not be written; the message is then refused as its row says.
+	enum err (*commit)(void *arg, const struct snap *next, uint64_t what, uint64_t seq, const uint8_t *reply,
+			   uint32_t reply_len, struct why *why);
+	// Take ring q from the datapath: when it returns, no data thread touches the ring any more, and all that was fetched
+	// from it is completed. Harmless if it was not published. last: GET_VRING_BASE, reset or close, not a short pause.
+	void (*ring_retract)(void *arg, unsigned q, bool last);
+	// Give ring q to the datapath: it is scanned once without a kick, its call descriptor is signalled once. kick_fd is
+	// borrowed until the next retract; -1: none (poll).
+	void (*ring_publish)(void *arg, unsigned q, struct vring *ring, int kick_fd, enum dev_run how);
+	// Wait until every data thread has passed a quiescent point: what was unpublished before may be freed.
+	void (*sync)(void *arg);
+	// SEND_RARP for mac.
+	void (*rarp)(void *arg, const uint8_t mac[6]);
+	void (*event)(void *arg, enum dev_event ev, unsigned q, const char *detail);
+};
+
+struct dev *dev_new(const struct dev_conf *conf, const struct dev_ops *ops, void *arg); // NULL: out of memory
+// Retracts all rings, frees all. The front end is gone or will be: where it was logging, the caller has called
+// dev_give_up first if pages may be missing from the log. NULL is fine.
+void dev_free(struct dev *dev);
+
+// Handle one message. msg->fds are all taken or closed on return.
+void dev_handle(struct dev *dev, struct dev_msg *msg, struct dev_reply *reply);
+
+// Fill the log with ones if one is mapped, after retracting all rings: nothing that we wrote can be lost to the front end.
+void dev_give_up(struct dev *dev);
+
+const struct snap *dev_snap(const struct dev *dev);
+// Running = given to the datapath in DEV_RUN.
+bool dev_ring_running(const struct dev *dev, unsigned q);
+struct vring *dev_ring(const struct dev *dev, unsigned q); // NULL if none; for counters and `rings`
+unsigned dev_rings_running(const struct dev *dev);
+bool dev_logging(const struct dev *dev); // LOG_ALL acknowledged and a log mapped
+uint64_t dev_pages_logged(const struct dev *dev); // over this device's life
+uint64_t dev_pages_missed(const struct dev *dev);
+uint64_t dev_memory_bytes(const struct dev *dev);
+// True once a page of guest memory went away under us: the session must be given up.
+bool dev_memory_broken(const struct dev *dev);
+
+// Why nothing runs, and what the user can do about it; both strings are static or inside dev, "" if all is well.
+void dev_explain(const struct dev *dev, const char **reason, const char **hint);
+
+// The names of feature bits, as `features=` and status use them ("mrg_rxbuf", "proto-mq"); NULL for an unknown bit.
+const char *dev_feature_name(unsigned bit);
+const char *dev_protocol_feature_name(unsigned bit);
+// What vringd can offer: the bits of the newest compat level, without policy (announce, features=).
+uint64_t dev_features_supported(void);
+uint64_t dev_protocol_features_supported(void);
+
+#endif

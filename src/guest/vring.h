@@ -1,0 +1,84 @@
+// A split virtqueue, device side (virtio 1.2, 2.7). Each descriptor and index is fetched once, checked, then used;
+// completion is strictly in ring order, so used.idx in guest memory is always the truth about what is done.
+//
+// A vring is built aside by the control thread, then belongs to the data thread that it is published to; the control
+// thread touches it again only after it was retracted and all data threads have passed. Stores into guest memory are all
+// in gwrite.c.
+#ifndef GUEST_VRING_H
+#define GUEST_VRING_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "guest/gseg.h"
+
+struct mem_map;
+struct dirty_log;
+
+struct vring_conf {
+	uint32_t num; // power of two, 1..32768
+	uint64_t features; // virtio features the guest acknowledged
+	const struct mem_map *mem; // borrowed: outlives the ring
+	uint64_t desc_uaddr, avail_uaddr, used_uaddr; // front-end virtual addresses, as SET_VRING_ADDR gives them
+	struct dirty_log *log; // borrowed, or NULL: not logging
+	bool log_used; // VHOST_VRING_F_LOG: the used ring is logged, too
+	uint64_t log_gpa; // where the used ring lies for the log
+	int call_fd; // borrowed, or -1; the owner replaces it with vring_set_call
+};
+
+struct vring_pos { // of a split ring: both are next indices, free running
+	uint16_t avail;
+	uint16_t used;
+};
+
+struct vring {
+	// fixed while published
+	const struct mem_map *mem;
+	const void *desc; // guest memory, read through vring.c only
+	const void *avail;
+	uint8_t *used; // guest memory, written through gwrite.c only
+	uint16_t num, mask;
+	bool event_idx, indirect_ok, in_order;
+	uint8_t hdr_len; // of the virtio-net header: 12 or 10
+	bool mergeable, guest_csum; // what this ring's driver takes on receive
+	bool log_used;
+	uint64_t used_log_gpa;
+	struct dirty_log *log;
+	// position: the owning data thread's
+	uint16_t last_avail; // next avail entry to fetch
+	uint16_t last_used; // next used entry to write == used.idx in guest memory
+	uint16_t signalled; // used index at the last call decision
+	bool signalled_valid; // false after start: the next decision is "signal"
+	bool notify_off; // kicks are suppressed
+	bool broken; // the guest broke a rule: nothing more is done here until it starts anew
+	const char *broken_why;
+	_Atomic int call_fd;
+	// pending dirty ranges, see gwrite.c
+	unsigned n_pending;
+	struct {
+		uint64_t gpa;
+		uint64_t len;
+	} pending[64];
+	_Atomic uint64_t kicks, calls; // counters, relaxed
+};
+
+// Resolve the three areas inside single regions, aligned as the specification says, and build a ring at position
+// {0,0}. Position is set by vring_restore before it is published.
+enum err vring_new(struct vring **out, const struct vring_conf *conf, struct why *why);
+void vring_free(struct vring *r); // NULL is fine
+
+// used.idx as it stands in guest memory.
+uint16_t vring_used_idx(const struct vring *r);
+// Set the position; the next call decision signals. In-order completion: both indices are equal.
+void vring_restore(struct vring *r, uint16_t next);
+// Position of a retracted ring.
+struct vring_pos vring_position(const struct vring *r);
+// Replace the call descriptor (borrowed, -1: none) of a ring that may be running. After it returns and all data threads have
+// passed, the old one may be closed.
+void vring_set_call(struct vring *r, int fd);
+// Signal the call descriptor once, whatever the guest's suppression says: after start, restore, a new call descriptor.
+void vring_call_now(struct vring *r);
+
+#endif

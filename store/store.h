@@ -1,0 +1,127 @@
+// What must outlive the process, in sqlite: the only folder that knows sqlite. One connection, in one process, ever. Every
+// call is made on the control thread; none is made per frame. Results are enum err, never sqlite codes.
+//
+// What a row is worth: rows of a connection (snap, seq, reply) carry the boot id and the keeper epoch and are worthless
+// after either changed; rows of a device (features pinned, generation), of a port (its SPEC), owed announcements, learned
+// addresses, migrations and events live on.
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "snap/snap.h"
+
+struct store;
+
+enum store_durability {
+	STORE_PROCESS, // survives the death of our processes: WAL, synchronous=NORMAL, no checkpoint on a reply path
+	STORE_HOST, // survives the death of the host, too: synchronous=FULL
+};
+
+// What open did with an unusable file: it is renamed to state.db.bad-N (with its -wal and -shm), never deleted.
+struct store_opened {
+	bool fresh; // there was no database
+	bool set_aside; // there was one, and it was unusable
+	char aside_path[256];
+	struct why aside_why; // "not a database", "of another program", "schema 9 is newer than this version reads"...
+	uint64_t keeper_epoch; // of this life: one higher at each open
+	bool same_boot; // the last open was in this boot
+};
+
+// Open DIR/state.db, creating DIR (0700) and the file (0600). Takes DIR/lock (flock) first: REFUSED with the holder's pid in
+// why if another daemon has it.
+enum err store_open(struct store **out, const char *dir, enum store_durability dur, struct store_opened *how, struct why *why);
+void store_close(struct store *s); // truncates the WAL; NULL is fine
+
+// -- transitions of a connection ------------------------------------------------------------------------------------
+// A fresh epoch, unique in this state directory over all lives.
+enum err store_next_epoch(struct store *s, uint64_t *epoch, struct why *why);
+// One transaction: the rows of next that `what` names, and (epoch, seq, reply). Durable when it returns OK.
+enum err store_commit(struct store *s, const struct snap *next, uint64_t what, uint64_t seq, const uint8_t *reply,
+		      size_t reply_len, struct why *why);
+// The connection is over: its rows go, the device row (features acked, last bases) stays.
+enum err store_connection_end(struct store *s, const char *port, uint64_t epoch, struct why *why);
+// The connections of the last life of this boot, as snap_check accepts them; bad rows are dropped and reported by why.
+typedef void store_snap_fn(void *arg, const struct snap *snap, uint64_t seq);
+enum err store_each_connection(struct store *s, store_snap_fn *fn, void *arg, struct why *why);
+
+// -- devices: what a front end may count on across our restarts -----------------------------------------------------------
+struct store_device {
+	char port[SNAP_PORT_MAX];
+	uint64_t features_offered, features_acked; // of the last connection that acknowledged
+	uint64_t protocol_features;
+	uint32_t compat; // level pinned at the first connect; 0: none
+	uint64_t generation; // counts the takings of the rings by a front end
+	bool pinned; // this boot's front end acknowledged: the offer must stay a superset until unpin, port del or a new boot
+	uint32_t last_base[SNAP_MAX_RINGS]; // what the last GET_VRING_BASE answered
+	uint32_t last_base_set; // bit q: last_base[q] is known
+};
+enum err store_device_get(struct store *s, const char *port, struct store_device *dev, bool *found, struct why *why);
+enum err store_device_put(struct store *s, const struct store_device *dev, struct why *why);
+enum err store_device_unpin(struct store *s, const char *port, struct why *why);
+
+// -- ports added at run time ----------------------------------------------------------------------------------------------
+enum err store_port_put(struct store *s, const char *id, const char *spec, struct why *why);
+enum err store_port_del(struct store *s, const char *id, struct why *why); // its device, announcements, addresses, too
+typedef void store_port_fn(void *arg, const char *id, const char *spec);
+enum err store_each_port(struct store *s, store_port_fn *fn, void *arg, struct why *why);
+
+// -- announcements owed --------------------------------------------------------------------------------------------------------
+struct store_owed {
+	char port[SNAP_PORT_MAX];
+	uint8_t mac[6];
+	uint32_t rounds_done, rounds; // rounds_done < rounds
+	uint64_t next_due_us; // CLOCK_BOOTTIME; of another boot: due now
+};
+enum err store_owed_put(struct store *s, const struct store_owed *owed, struct why *why); // one row per (port, mac)
+enum err store_owed_done(struct store *s, const char *port, const uint8_t mac[6], struct why *why);
+typedef void store_owed_fn(void *arg, const struct store_owed *owed);
+enum err store_each_owed(struct store *s, store_owed_fn *fn, void *arg, struct why *why);
+
+// -- learned addresses -----------------------------------------------------------------------------------------------------
+#define STORE_MAX_IPS 8
+struct store_mac {
+	char net[SNAP_PORT_MAX];
+	char port[SNAP_PORT_MAX];
+	uint8_t mac[6];
+	uint16_t vlan; // 0: untagged
+	uint8_t source; // 0 learned, 1 configured (mac=), 2 claimed by SEND_RARP
+	uint64_t seen_us; // wall time
+	uint8_t n_ips;
+	struct {
+		uint8_t family; // 4 or 6
+		uint8_t addr[16]; // 4 bytes used with family 4
+	} ip[STORE_MAX_IPS];
+};
+// Replace the whole table of learned addresses in one transaction (called at most once a second).
+enum err store_macs_replace(struct store *s, const struct store_mac *macs, size_t n, struct why *why);
+typedef void store_mac_fn(void *arg, const struct store_mac *mac);
+enum err store_each_mac(struct store *s, store_mac_fn *fn, void *arg, struct why *why);
+
+// -- migrations and events ------------------------------------------------------------------------------------------------------
+// A migration record is JSON text made by the daemon, kept by id (newest 1000 kept).
+enum err store_migration_put(struct store *s, uint64_t id, const char *port, const char *json, struct why *why);
+typedef void store_migration_fn(void *arg, uint64_t id, const char *port, const char *json);
+enum err store_each_migration(struct store *s, const char *port_or_null, store_migration_fn *fn, void *arg, struct why *why);
+enum err store_next_migration_id(struct store *s, uint64_t *id, struct why *why);
+// The event journal: seq counts over all lives; the newest 10000 are kept.
+enum err store_event_add(struct store *s, uint64_t time_us, const char *port, const char *type, const char *detail,
+			 uint64_t *seq, struct why *why);
+typedef void store_event_fn(void *arg, uint64_t seq, uint64_t time_us, const char *port, const char *type, const char *detail);
+enum err store_each_event(struct store *s, uint64_t since_seq, store_event_fn *fn, void *arg, struct why *why);
+
+// -- looking inside ----------------------------------------------------------------------------------------------------------------
+// integrity_check and every row validated; OK, or REFUSED with the first finding. *findings counts them.
+enum err store_check(struct store *s, unsigned *findings, struct why *why);
+// Every table as lines of JSON ({"table":"ring","port":"vm0",...}), through fn. 64-bit masks and addresses as hex strings.
+typedef void store_line_fn(void *arg, const char *json_line);
+enum err store_dump(struct store *s, store_line_fn *fn, void *arg, struct why *why);
+// The same of a database file that no daemon has open (tests, `vringctl store dump --file`); opened read-only, WAL included.
+enum err store_dump_file(const char *path, store_line_fn *fn, void *arg, struct why *why);
+// Called now and then when nothing waits (idle): checkpoint the WAL if it has grown. Never on a reply path.
+void store_idle(struct store *s);
+
+#endif
