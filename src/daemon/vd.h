@@ -1,0 +1,147 @@
+// The daemon as its edge (command line, control socket, signals) sees it: one object that owns the store, the datapath and
+// the ports. Everything here is called on the control thread. What a verb of the control socket may ask for is here and in
+// port.h's accessors; the parts behind it (listeners, sessions, identity, announcements) are not the edge's business.
+//
+// Order of life: vd_new, vd_port_add for each port of the configuration, vd_begin, loop_run, vd_free.
+#ifndef DAEMON_VD_H
+#define DAEMON_VD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "snap/snap.h"
+#include "store/store.h"
+#include "switch/dp.h"
+
+struct dev;
+struct loop;
+struct port;
+struct port_spec;
+struct session;
+struct vd;
+
+struct vd_conf {
+	const char *state_dir; // must exist or be creatable; copied
+	const char *runtime_dir; // where a port's default path ID.sock is; exists; copied
+	enum store_durability durability;
+	struct dp_conf dp;
+	const char *end_with_port; // id of the port whose connected fd= ends the daemon (loop_stop) at its end; NULL: none
+};
+
+// Raise RLIMIT_NOFILE, install the guard for vanishing guest memory, open the store, start the data threads.
+enum err vd_new(struct vd **out, struct loop *loop, const struct vd_conf *conf, struct why *why);
+// The ports of the configuration are in: add those that were added at run time in an earlier life (an id that exists wins
+// over the stored one, with a log line), restore learned addresses, go on with owed announcements, close the books on
+// migrations that the last life left open. A stored port that cannot be added is logged and left in the store.
+void vd_begin(struct vd *vd);
+// Quiesce all rings, write what is due, close everything. NULL is fine.
+void vd_free(struct vd *vd);
+
+struct loop *vd_loop(struct vd *vd);
+struct store *vd_store(struct vd *vd);
+struct dp *vd_dp(struct vd *vd);
+const struct store_opened *vd_opened(const struct vd *vd); // how the store was found
+const char *vd_state_dir(const struct vd *vd);
+const char *vd_runtime_dir(const struct vd *vd);
+uint64_t vd_uptime_us(const struct vd *vd);
+
+// -- ports ------------------------------------------------------------------------------------------------------------
+enum vd_origin { VD_ORIGIN_CONFIG, VD_ORIGIN_CLI, VD_ORIGIN_RUNTIME };
+const char *vd_origin_name(enum vd_origin o); // "config", "cli", "runtime"
+
+// The spec is copied. An fd= in it stays owned by the spec until OK, then by the port. An equal spec for an existing id is OK
+// and changes nothing; a different one is REFUSED. RUNTIME ports are written to the store. REFUSED or OURS change nothing.
+enum err vd_port_add(struct vd *vd, const struct port_spec *spec, enum vd_origin origin, struct why *why);
+// REFUSED for an unknown id. Sessions are closed (logs filled first), the path removed, pins, addresses and announcements
+// forgotten.
+enum err vd_port_del(struct vd *vd, const char *id, struct why *why);
+// Replace the spec of an existing port. What changes without a reconnect: label, guest, group, hold-ms, hold-bytes, mac,
+// filter, max-macs, rate-in, rate-out, sessions, peer-uid; anything else that differs is REFUSED by name. check_only: only
+// say whether it would go (SIGHUP checks all, then applies all).
+enum err vd_port_set(struct vd *vd, const char *id, const struct port_spec *spec, bool check_only, struct why *why);
+enum err vd_port_release(struct vd *vd, const char *id, struct why *why); // parked -> may run again
+enum err vd_port_unpin(struct vd *vd, const char *id, struct why *why);
+enum err vd_port_drain(struct vd *vd, const char *id, bool on, struct why *why);
+// Start an announcement schedule for every address behind the port; *n says for how many.
+enum err vd_port_announce(struct vd *vd, const char *id, unsigned *n, struct why *why);
+
+unsigned vd_ports_count(const struct vd *vd);
+struct port *vd_port_at(const struct vd *vd, unsigned i); // in the order they were added
+struct port *vd_port_find(const struct vd *vd, const char *id); // NULL: none
+struct port *vd_port_by_index(const struct vd *vd, unsigned dp_index); // for struct dp_mac.port; NULL: none
+
+// -- looking at a port ------------------------------------------------------------------------------------------------
+enum port_state {
+	PORT_LISTENING,
+	PORT_CONNECTING,
+	PORT_NEGOTIATING,
+	PORT_PREPARED, // rings are set up and do not run: reason says why
+	PORT_RUNNING,
+	PORT_STOPPED, // rings ran and were stopped
+	PORT_DRAINING,
+	PORT_PARKED,
+	PORT_FAILED,
+};
+const char *port_state_name(enum port_state s); // "listening", ...
+int port_state_parse(const char *word); // -1: not a state
+
+const struct port_spec *port_spec(const struct port *p);
+const char *port_id(const struct port *p);
+enum vd_origin port_origin(const struct port *p);
+enum port_state port_state(const struct port *p);
+// Why the port is not running and what to do; "" when it is. Valid until the next call.
+void port_explain(const struct port *p, const char **reason, const char **hint);
+const char *port_path(const struct port *p); // of the socket, "" for fd=, tap and null
+struct dp_port *port_dp(const struct port *p); // for dp_port_stats, dp_macs_each, dp_hold_level
+// The stored device: pins, generation, last bases. False: none yet.
+bool port_device(const struct port *p, struct store_device *out);
+struct port_offer {
+	uint64_t features, protocol_features; // what the next front end is offered
+	uint32_t compat; // the level in force
+	bool pinned; // of this boot's front end: the offer stays a superset of what it acknowledged
+};
+void port_offer(const struct port *p, struct port_offer *out);
+unsigned port_crashes(const struct port *p);
+
+// Sessions: front-end connections, oldest first.
+#define PORT_MAX_SESSIONS 2
+unsigned port_sessions(const struct port *p, const struct session **out); // out: room for PORT_MAX_SESSIONS; returns how many
+struct session_info {
+	bool active; // its rings are the ones that the datapath has, or would get first
+	bool waiting; // its rings are ready and wait for the other session's
+	int pid; // of the peer; -1: unknown
+	unsigned uid;
+	uint64_t epoch;
+	uint64_t since_us; // CLOCK_BOOTTIME of the connection
+	uint64_t messages;
+	unsigned queues_used; // pairs of which a ring is started
+	unsigned rings_running; // in the datapath
+};
+void session_info(const struct session *s, struct session_info *out);
+const struct dev *session_dev(const struct session *s); // dev_snap, dev_ring, dev_logging, dev_memory_bytes
+bool session_ring_published(const struct session *s, unsigned q); // the datapath has it now
+
+// -- events ---------------------------------------------------------------------------------------------------------------
+struct vd_event {
+	uint64_t seq; // 0: the journal could not be written
+	uint64_t time_us; // wall time
+	const char *port; // "": of the daemon
+	const char *type; // "port.running", "migration.started", "announce.round", ...
+	const char *detail;
+};
+typedef void vd_event_fn(void *arg, const struct vd_event *ev);
+struct vd_sub;
+// Every event from now on. Each change of a port's state is one ("port." and the state's name), so `wait` is: look at
+// port_state, then subscribe. The callback must not add or delete ports, but may unsubscribe itself.
+struct vd_sub *vd_subscribe(struct vd *vd, vd_event_fn *fn, void *arg); // NULL: no memory
+void vd_unsubscribe(struct vd *vd, struct vd_sub *sub); // NULL is fine
+// Enter an event: into the journal, to the subscribers. type and port as above; port may be "".
+void vd_event(struct vd *vd, const char *port, const char *type, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+
+// -- migrations: store_each_migration has them all; this writes those that are still being added to -------------------------
+void vd_migrations_flush(struct vd *vd);
+// Learned addresses that are not in the store yet, now.
+void vd_macs_flush(struct vd *vd);
+
+#endif
