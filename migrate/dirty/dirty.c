@@ -4,41 +4,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <sys/vfs.h>
-#include <unistd.h>
 
 #include "base/bits.h"
-
-#define TMPFS_TYPE 0x01021994
-#define HUGETLBFS_TYPE 0x958458f6
-
-static enum err check_file(int fd, uint64_t size, uint64_t offset, bool any_file, struct why *why)
-{
-	struct stat st;
-	if (fstat(fd, &st) != 0)
-		return refuse(why, "log descriptor: %s", strerror(errno));
-	if (!S_ISREG(st.st_mode))
-		return refuse(why, "log descriptor is not a file");
-	struct statfs fs;
-	// a page fault on a FUSE or network file can hang the thread that takes it
-	if (!any_file && (fstatfs(fd, &fs) != 0 || ((unsigned long)fs.f_type != TMPFS_TYPE && (unsigned long)fs.f_type != HUGETLBFS_TYPE)))
-		return refuse(why, "log is neither memfd, tmpfs nor hugetlbfs: add memory=any to the port if you trust it");
-	if (size == 0 || size % 8 != 0 || offset % 8 != 0)
-		return refuse(why, "log size %llu, offset %llu: must be multiples of 8, size not 0", (unsigned long long)size,
-			      (unsigned long long)offset);
-	if (!sum_fits(offset, size, (uint64_t)st.st_size))
-		return refuse(why, "log of %llu bytes at %llu is outside its file of %lld", (unsigned long long)size,
-			      (unsigned long long)offset, (long long)st.st_size);
-	return OK;
-}
+#include "base/shmfile.h"
 
 enum err dirty_open(struct dirty_log **out, int fd, uint64_t size, uint64_t offset, bool any_file, struct why *why)
 {
-	enum err e = check_file(fd, size, offset, any_file, why);
+	uint64_t page;
+	enum err e = shmfile_check(fd, offset, size, any_file, "log", &page, why);
 	if (e != OK)
 		return e;
-	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	if (size % 8 != 0 || offset % 8 != 0)
+		return refuse(why, "log size %llu, offset %llu: must be multiples of 8", (unsigned long long)size,
+			      (unsigned long long)offset);
 	uint64_t skip = offset % page;
 	struct dirty_log *log = calloc(1, sizeof(*log));
 	if (!log)

@@ -1,0 +1,183 @@
+#include "guest/gwrite.h"
+
+#include <string.h>
+
+#include "dirty/dirty.h"
+#include "guest/vlayout.h"
+
+// Seeded bugs for the negative controls of the dirty-log oracles: each build leaves one kind of write unlogged.
+#ifdef VRINGD_MUTANT_LOG_PAYLOAD
+#define LOG_PAYLOAD 0
+#else
+#define LOG_PAYLOAD 1
+#endif
+#ifdef VRINGD_MUTANT_LOG_HEADER
+#define LOG_HEADER 0
+#else
+#define LOG_HEADER 1
+#endif
+#ifdef VRINGD_MUTANT_LOG_NUMBUF
+#define LOG_NUMBUF 0
+#else
+#define LOG_NUMBUF 1
+#endif
+#ifdef VRINGD_MUTANT_LOG_USEDELEM
+#define LOG_USEDELEM 0
+#else
+#define LOG_USEDELEM 1
+#endif
+#ifdef VRINGD_MUTANT_LOG_USEDIDX
+#define LOG_USEDIDX 0
+#else
+#define LOG_USEDIDX 1
+#endif
+#ifdef VRINGD_MUTANT_LOG_EVENT
+#define LOG_EVENT 0
+#else
+#define LOG_EVENT 1
+#endif
+
+#define NUM_BUFFERS_AT 10u
+
+static void pending_flush(struct vring *r)
+{
+	if (r->n_pending == 0)
+		return;
+	// the stores must be visible before a bit is seen set: the front end takes the bit first and the page after it
+	dirty_fence();
+	for (unsigned i = 0; i < r->n_pending; i++)
+		dirty_mark(r->log, r->pending[i].gpa, r->pending[i].len);
+	r->n_pending = 0;
+}
+
+static inline void pending_add(struct vring *r, uint64_t gpa, uint64_t len)
+{
+	if (r->n_pending != 0) {
+		unsigned last = r->n_pending - 1;
+		if (r->pending[last].gpa + r->pending[last].len == gpa) {
+			r->pending[last].len += len;
+			return;
+		}
+	}
+	if (r->n_pending == sizeof(r->pending) / sizeof(r->pending[0]))
+		pending_flush(r); // early is fine: the data is there, nothing of it is visible yet
+	r->pending[r->n_pending].gpa = gpa;
+	r->pending[r->n_pending].len = len;
+	r->n_pending++;
+}
+
+static inline struct gwrite_at copy_out(struct vring *r, const struct gseg *segs, struct gwrite_at at, const void *src,
+					uint32_t len, bool logged)
+{
+	const uint8_t *from = src;
+	while (len != 0) {
+		uint32_t room = segs[at.seg].len - at.off;
+		if (room == 0) {
+			at.seg++;
+			at.off = 0;
+			continue;
+		}
+		uint32_t part = len < room ? len : room;
+		memcpy(segs[at.seg].host + at.off, from, part);
+		if (r->log && logged)
+			pending_add(r, segs[at.seg].gpa + at.off, part);
+		from += part;
+		at.off += part;
+		len -= part;
+	}
+	return at;
+}
+
+struct gwrite_at gwrite_payload(struct vring *r, const struct gseg *segs, struct gwrite_at at, const void *src, uint32_t len)
+{
+	return copy_out(r, segs, at, src, len, LOG_PAYLOAD);
+}
+
+struct gwrite_at gwrite_header(struct vring *r, const struct gseg *segs, struct gwrite_at at, const void *hdr, uint32_t hdr_len)
+{
+	uint32_t first = hdr_len < NUM_BUFFERS_AT ? hdr_len : NUM_BUFFERS_AT;
+	at = copy_out(r, segs, at, hdr, first, LOG_HEADER);
+	return copy_out(r, segs, at, (const uint8_t *)hdr + first, hdr_len - first, LOG_NUMBUF);
+}
+
+static inline bool logs_used(const struct vring *r)
+{
+	return r->log && r->log_used;
+}
+
+static void used_elem_store(struct vring *r, uint16_t at, uint32_t id, uint32_t len)
+{
+	uint32_t elem[2] = { id, len };
+	uint32_t off = VUSED_ELEM(at & r->mask);
+	memcpy(r->used + off, elem, sizeof(elem));
+	if (logs_used(r) && LOG_USEDELEM)
+		pending_add(r, r->used_log_gpa + off, sizeof(elem));
+}
+
+static void used_idx_publish(struct vring *r, uint16_t next)
+{
+	pending_flush(r);
+	r->last_used = next;
+	atomic_store_explicit((_Atomic uint16_t *)(r->used + VUSED_IDX), next, memory_order_release);
+	if (logs_used(r) && LOG_USEDIDX) {
+		dirty_fence();
+		dirty_mark(r->log, r->used_log_gpa + VUSED_IDX, 2);
+	}
+}
+
+void gwrite_publish_used(struct vring *r, const struct gwrite_used *elems, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		used_elem_store(r, (uint16_t)(r->last_used + i), elems[i].id, elems[i].len);
+	used_idx_publish(r, (uint16_t)(r->last_used + n));
+}
+
+void gwrite_publish_heads(struct vring *r, const uint16_t *heads, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		used_elem_store(r, (uint16_t)(r->last_used + i), heads[i], 0);
+	used_idx_publish(r, (uint16_t)(r->last_used + n));
+}
+
+static void used_u16_publish(struct vring *r, uint32_t off, uint16_t value)
+{
+	_Atomic uint16_t *field = (_Atomic uint16_t *)(r->used + off);
+	// an unchanged field is not written: the line stays shared and the page clean
+	if (atomic_load_explicit(field, memory_order_relaxed) == value)
+		return;
+	pending_flush(r);
+	atomic_store_explicit(field, value, memory_order_release);
+	if (logs_used(r) && LOG_EVENT) {
+		dirty_fence();
+		dirty_mark(r->log, r->used_log_gpa + off, 2);
+	}
+}
+
+void gwrite_notify(struct vring *r, bool on)
+{
+	if (on) {
+		if (r->event_idx)
+			used_u16_publish(r, VUSED_AVAIL_EVENT(r->num), r->last_avail);
+		used_u16_publish(r, VUSED_FLAGS, 0); // without event index; after a restart a flag may be left over with it, too
+		atomic_thread_fence(memory_order_seq_cst); // our wish is visible before avail.idx is read once more
+	} else if (!r->event_idx) {
+		used_u16_publish(r, VUSED_FLAGS, VUSED_F_NO_NOTIFY);
+	} // with event index an avail_event that stays behind is enough
+	r->notify_off = !on;
+}
+
+bool vring_wants_call(struct vring *r)
+{
+	atomic_thread_fence(memory_order_seq_cst); // used.idx is visible before the driver's wish is read
+	uint16_t now = r->last_used, before = r->signalled;
+	bool valid = r->signalled_valid;
+	r->signalled = now;
+	r->signalled_valid = true;
+	if (!r->event_idx) {
+		const _Atomic uint16_t *flags = (const _Atomic uint16_t *)((const uint8_t *)r->avail + VAVAIL_FLAGS);
+		return !(atomic_load_explicit(flags, memory_order_relaxed) & VAVAIL_F_NO_INTERRUPT);
+	}
+	const _Atomic uint16_t *ev = (const _Atomic uint16_t *)((const uint8_t *)r->avail + VAVAIL_USED_EVENT(r->num));
+	uint16_t event = atomic_load_explicit(ev, memory_order_relaxed);
+	return !valid || (uint16_t)(now - event - 1) < (uint16_t)(now - before);
+}

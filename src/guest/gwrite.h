@@ -1,0 +1,45 @@
+// Storing into guest memory. This is the only file that does, so it is the only place where a dirty page can be forgotten: each
+// store appends its range to the ring's pending list, and the publish functions, the only ones that make anything visible to
+// the guest, log that list first.
+//
+// Order (design: log before publish): payload and header -> used elements -> one full fence -> their log bits -> used.idx ->
+// fence -> the log bit of used.idx's page. After a kill at any instruction, every page written but not logged is one of a head
+// between used.idx and avail.idx, or of the used ring itself.
+#ifndef GUEST_GWRITE_H
+#define GUEST_GWRITE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "guest/gseg.h"
+#include "guest/vring.h"
+
+struct gwrite_used { // one used element
+	uint32_t id;
+	uint32_t len; // bytes written into the buffer; 0 for transmit
+};
+
+// Copy len bytes from src into the pieces, starting `from` bytes in. The pieces are long enough (the caller reserved them).
+// Returns where the next byte goes, so that copies can follow each other.
+struct gwrite_at {
+	unsigned seg;
+	uint32_t off;
+};
+struct gwrite_at gwrite_payload(struct vring *r, const struct gseg *segs, struct gwrite_at at, const void *src, uint32_t len);
+// The virtio-net header: hdr_len bytes (10 or 12) from hdr; with 12, bytes 10 and 11 are num_buffers.
+struct gwrite_at gwrite_header(struct vring *r, const struct gseg *segs, struct gwrite_at at, const void *hdr, uint32_t hdr_len);
+
+// Log what is pending, write n used elements behind last_used, log, publish used.idx, log. In ring order; n <= num.
+void gwrite_publish_used(struct vring *r, const struct gwrite_used *elems, unsigned n);
+// Give back n entries of a transmit ring (length 0) whose heads are given.
+void gwrite_publish_heads(struct vring *r, const uint16_t *heads, unsigned n);
+
+// Ask the driver not to kick (on = false) or to kick for entries behind last_avail (on = true). After switching on the caller
+// must look at vring_pending once more: a full fence lies between.
+void gwrite_notify(struct vring *r, bool on);
+
+// Does the driver want a call for what was published since the last decision? To be asked once per batch, after publishing.
+// A full fence is inside.
+bool vring_wants_call(struct vring *r);
+
+#endif
