@@ -25,16 +25,17 @@ static inline bool neigh_worth(const struct eth_info *e)
 // What address does the sender of this frame claim for its own MAC? From ARP (sender addresses, where sender MAC == the frame's
 // source; not 0.0.0.0), from a neighbour advertisement (target, with target link-layer option or source MAC) and from a
 // neighbour solicitation (source address, not ::). p holds min(len, NEIGH_SNOOP_BYTES) bytes, lengths are checked
-// against it; ICMPv6 hop limit must be 255. False: nothing.
+// against it; ICMPv6 hop limit must be 255. Addresses that no host can have (loopback, multicast, broadcast) and messages that
+// do not lie in p as a whole, options included, say nothing. False: nothing.
 bool neigh_snoop(const uint8_t *p, uint32_t have, const struct eth_info *e, struct ip_addr *out);
 
 bool ip_equal(const struct ip_addr *a, const struct ip_addr *b);
-// Into buf of at least 46 bytes; returns buf.
+// Into buf of at least 46 bytes; returns buf. Family 0 is "".
 const char *ip_format(const struct ip_addr *ip, char *buf);
 bool ip_parse(const char *text, struct ip_addr *out);
 
 // Each writes a complete frame (padded to 60 bytes; with an 802.1Q tag if vlan is not 0) of at most NEIGH_FRAME_MAX bytes
-// and returns its length.
+// and returns its length; 0: ip is of another family. out has room for NEIGH_FRAME_MAX bytes, all of which may be written.
 // RARP: broadcast, op 3, sender and target MAC = mac, addresses 0.
 uint32_t neigh_build_rarp(uint8_t *out, const uint8_t mac[6], uint16_t vlan);
 // Gratuitous ARP, request form: sender and target address = ip (family 4).

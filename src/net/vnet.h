@@ -23,13 +23,16 @@ struct vnet_hdr { // little endian on the wire; x86-64 and arm64 hosts are
 static_assert(sizeof(struct vnet_hdr) == 12, "virtio-net header");
 
 // Is what a guest put into its transmit header honourable for a frame of frame_len bytes, given what it negotiated (csum_ok:
-// VIRTIO_NET_F_CSUM)? On false *why is a static reason and the frame must be dropped. Unknown flags are cleared in *h;
-// without NEEDS_CSUM the csum fields are zeroed. GSO is not offered yet, so gso_type must be none.
+// VIRTIO_NET_F_CSUM)? On false *why is a static reason and the frame must be dropped. Unknown flags are cleared in *h, and
+// DATA_VALID, which is not a transmitter's; without NEEDS_CSUM the csum fields are zeroed. GSO is not offered yet, so gso_type
+// must be none, and hdr_len and gso_size are zeroed. A checksum must begin behind Ethernet and the smallest IP header (34).
 bool vnet_tx_sane(struct vnet_hdr *h, uint32_t frame_len, bool csum_ok, const char **why);
 
 // Sum of 16-bit words (RFC 1071), to be folded; start with 0, continue across pieces: odd tells whether an odd number of
-// bytes came before and is updated.
+// bytes came before and is updated. The words are numbers in network byte order, so a pseudo header's fields may be added
+// to the sum as numbers; a sum that comes back is at most 0xffff, unless the piece was empty.
 uint32_t csum_add(uint32_t sum, const void *data, size_t len, bool *odd);
+// Fold and complement: the checksum, as a number (its high byte goes first on the wire).
 uint16_t csum_fold(uint32_t sum);
 
 // Complete the checksum that h asks for in a linear frame: sum over [csum_start, len), folded and stored at
