@@ -7,7 +7,7 @@
 #include "guest/mem.h"
 #include "guest/vlayout.h"
 
-enum { F_MRG_RXBUF = 15, F_GUEST_CSUM = 1, F_INDIRECT = 28, F_EVENT_IDX = 29, F_VERSION_1 = 32, F_IN_ORDER = 35 };
+enum { F_CSUM = 0, F_GUEST_CSUM = 1, F_MRG_RXBUF = 15, F_INDIRECT = 28, F_EVENT_IDX = 29, F_VERSION_1 = 32, F_IN_ORDER = 35 };
 
 static enum err resolve(struct vring *r, const struct vring_conf *c, struct why *why)
 {
@@ -51,6 +51,7 @@ enum err vring_new(struct vring **out, const struct vring_conf *c, struct why *w
 	r->in_order = bits_has(c->features, F_IN_ORDER);
 	r->mergeable = bits_has(c->features, F_MRG_RXBUF);
 	r->guest_csum = bits_has(c->features, F_GUEST_CSUM);
+	r->tx_csum = bits_has(c->features, F_CSUM);
 	r->hdr_len = bits_has(c->features, F_VERSION_1) || r->mergeable ? 12 : 10;
 	r->log = c->log;
 	r->log_used = c->log_used;
@@ -68,6 +69,11 @@ void vring_free(struct vring *r)
 uint16_t vring_used_idx(const struct vring *r)
 {
 	return atomic_load_explicit((const _Atomic uint16_t *)(r->used + VUSED_IDX), memory_order_acquire);
+}
+
+uint16_t vring_avail_idx(const struct vring *r)
+{
+	return atomic_load_explicit((const _Atomic uint16_t *)((const uint8_t *)r->avail + VAVAIL_IDX), memory_order_acquire);
 }
 
 void vring_restore(struct vring *r, uint16_t next)

@@ -43,6 +43,7 @@ struct vring {
 	bool event_idx, indirect_ok, in_order;
 	uint8_t hdr_len; // of the virtio-net header: 12 or 10
 	bool mergeable, guest_csum; // what this ring's driver takes on receive
+	bool tx_csum; // it may leave a checksum to us on transmit
 	bool log_used;
 	uint64_t used_log_gpa;
 	struct dirty_log *log;
@@ -71,6 +72,8 @@ void vring_free(struct vring *r); // NULL is fine
 
 // used.idx as it stands in guest memory.
 uint16_t vring_used_idx(const struct vring *r);
+// avail.idx as it stands in guest memory (untrusted).
+uint16_t vring_avail_idx(const struct vring *r);
 // Set the position; the next call decision signals. In-order completion: both indices are equal.
 void vring_restore(struct vring *r, uint16_t next);
 // Position of a retracted ring.

@@ -1,0 +1,209 @@
+// Giving a frame to a port: its receive ring, its tap, its hold, or nothing.
+#include <string.h>
+
+#include "base/clock.h"
+#include "switch/dp_int.h"
+
+static enum deliver drop_out(struct worker *w, struct dp_port *dst, enum dp_drop why)
+{
+	ctr_add(&ctr_of(w, dst)->drops_out[why], 1);
+	return DELIVER_DROPPED;
+}
+
+void deliver_flush(struct worker *w)
+{
+	for (unsigned i = 0; i < w->n_sess; i++)
+		rxsess_flush(w, &w->sess[i]);
+	w->n_sess = 0;
+}
+
+// -- hold -------------------------------------------------------------------------------------------------------------
+
+static enum deliver hold_put(struct worker *w, struct dp_port *dst, struct frame *f, bool forever)
+{
+	struct dp_port *src = f->src;
+	struct hold_rec rec = { .len = f->len, .src_port = src->index, .forever = forever, .hdr = f->hdr,
+				.until_us = clock_boot_us() + (uint64_t)atomic_load(&dst->hold_ms) * 1000 };
+	bool first = atomic_load(&dst->hold.frames) == 0;
+	uint8_t *to = hold_append(&dst->hold, &rec, atomic_load(&dst->hold_bytes), &w->dp->hold_used, w->dp->conf.hold_total);
+	if (!to)
+		return drop_out(w, dst, DP_DROP_HOLD_FULL);
+	memcpy(to, f->head, f->head_len);
+	if (f->len > f->head_len && !gseg_read(f->segs, f->n_segs, f->skip + f->head_len, to + f->head_len, f->len - f->head_len))
+		memset(to + f->head_len, 0, f->len - f->head_len); // pieces were checked to be that long
+	if (first && !forever)
+		dp_note(dst, DP_NOTE_HOLD);
+	return DELIVERED;
+}
+
+// The gate is up or no ring is there. DELIVER_FULL: the gate came down meanwhile, try the ring.
+static enum deliver hold_or_drop(struct worker *w, struct dp_port *dst, struct frame *f, bool unicast)
+{
+	enum deliver res;
+	if (w->dp->n_workers > 1)
+		deliver_flush(w); // lock order: hold, then ring; never a ring while waiting for a hold
+	pthread_mutex_lock(&dst->hold.lock);
+	int state = atomic_load(&dst->rx_state);
+	if (atomic_load(&dst->rx_pairs) != 0) { // running, and older frames wait in front
+		res = atomic_load(&dst->hold.gate) ? hold_put(w, dst, f, true) : DELIVER_FULL;
+	} else if (state == DP_RX_PAUSED) {
+		atomic_store(&dst->hold.gate, true);
+		res = hold_put(w, dst, f, true);
+	} else if (state == DP_RX_STOPPED && unicast && atomic_load(&dst->hold_ms) != 0) {
+		atomic_store(&dst->hold.gate, true);
+		res = hold_put(w, dst, f, false);
+	} else {
+		res = drop_out(w, dst, state == DP_RX_STOPPED ? DP_DROP_STOPPED : DP_DROP_NO_PORT);
+	}
+	pthread_mutex_unlock(&dst->hold.lock);
+	return res;
+}
+
+// -- ring -----------------------------------------------------------------------------------------------------------------
+
+static enum deliver ring_put(struct worker *w, struct dp_port *dst, struct frame *f, bool may_stall)
+{
+	struct rxsess *s = rxsess_get(w, dst, f->src_pair);
+	if (!s)
+		return DELIVER_FULL; // retracted this moment: the caller looks at the state again
+	if (atomic_load_explicit(&s->q->discard, memory_order_relaxed))
+		return drop_out(w, dst, DP_DROP_DISABLED);
+	for (int attempt = 0; attempt < 2; attempt++) {
+		switch (rxsess_put(w, s, f)) {
+		case RX_OK:
+			return DELIVERED;
+		case RX_TOO_BIG:
+			return drop_out(w, dst, DP_DROP_TOO_BIG);
+		case RX_BAD:
+			return drop_out(w, dst, DP_DROP_DESC);
+		case RX_FULL:
+			break;
+		}
+		uint16_t seen = vring_avail_idx(s->ring);
+		if (atomic_load_explicit(&s->q->dead, memory_order_relaxed)) {
+			if (atomic_load(&s->q->dead_avail) == seen)
+				return drop_out(w, dst, DP_DROP_FULL);
+			atomic_store(&s->q->dead, false);
+		}
+		if (!rxsess_wait(w, s))
+			break;
+	}
+	return may_stall ? DELIVER_FULL : drop_out(w, dst, DP_DROP_FULL);
+}
+
+enum deliver deliver_one(struct worker *w, struct dp_port *dst, struct frame *f, bool unicast, bool may_stall)
+{
+	uint64_t rate = atomic_load_explicit(&dst->rate_out, memory_order_relaxed);
+	if (rate && !bucket_take(&dst->out_bucket, (uint64_t)f->len * 8, rate, rate / 50 + 8 * ETH_MAX))
+		return drop_out(w, dst, DP_DROP_RATE);
+	if (dst->kind == DP_TAP)
+		return tap_send(w, dst, f);
+	if (dst->kind == DP_NULL) {
+		ctr_add(&ctr_of(w, dst)->queue[0].out_frames, 1);
+		ctr_add(&ctr_of(w, dst)->queue[0].out_bytes, f->len);
+		return DELIVERED;
+	}
+	for (int attempt = 0; attempt < 3; attempt++) {
+		bool gate = atomic_load_explicit(&dst->hold.gate, memory_order_acquire);
+		if (!gate && atomic_load_explicit(&dst->rx_pairs, memory_order_acquire) != 0) {
+			enum deliver res = ring_put(w, dst, f, may_stall);
+			if (res != DELIVER_FULL || atomic_load(&dst->rx_pairs) != 0)
+				return res;
+			continue; // the ring went away under us
+		}
+		enum deliver res = hold_or_drop(w, dst, f, unicast);
+		if (res != DELIVER_FULL)
+			return res;
+	}
+	return drop_out(w, dst, DP_DROP_FULL);
+}
+
+void deliver_flood(struct worker *w, struct frame *f)
+{
+	struct dp_port *src = f->src;
+	struct dp_members *m = atomic_load_explicit(&src->net->members, memory_order_acquire);
+	uint16_t group = atomic_load_explicit(&src->group, memory_order_relaxed);
+	// with one possible receiver a flood is a unicast, and costs as much
+	if (m->n > 2 && !bucket_take(&src->flood_bucket, 1, DP_FLOOD_RATE, DP_FLOOD_BURST)) {
+		ctr_add(&ctr_of(w, src)->drops_in[DP_DROP_FLOOD_RATE], 1);
+		return;
+	}
+	ctr_add(&ctr_of(w, src)->flooded, 1);
+	for (unsigned i = 0; i < m->n; i++) {
+		struct dp_port *dst = atomic_load_explicit(&w->dp->port[m->port[i]], memory_order_acquire);
+		if (!dst || dst == src || dst->net != src->net)
+			continue;
+		if (group != 0 && group == atomic_load_explicit(&dst->group, memory_order_relaxed))
+			continue;
+		if (dst->kind == DP_VHOST && atomic_load(&dst->rx_pairs) == 0 && atomic_load(&dst->rx_state) != DP_RX_PAUSED)
+			continue; // nobody there: a flooded frame is not held, and not a loss
+		deliver_one(w, dst, f, false, false);
+	}
+}
+
+// -- the hold empties -----------------------------------------------------------------------------------------------------------
+
+static enum deliver hold_deliver_first(struct worker *w, struct dp_port *port, struct hold_rec *rec)
+{
+	if (rec->src_port == port->index)
+		return drop_out(w, port, DP_DROP_HOLD_BACK);
+	if (!rec->forever && clock_boot_us() > rec->until_us)
+		return drop_out(w, port, DP_DROP_HOLD_OLD);
+	struct frame *f = &w->frame;
+	struct gseg seg = { .host = hold_bytes(rec), .gpa = 0, .len = rec->len };
+	f->segs = &seg;
+	f->n_segs = 1;
+	f->skip = 0;
+	f->len = rec->len;
+	f->head_len = rec->len < DP_HEAD ? rec->len : DP_HEAD;
+	memcpy(f->head, hold_bytes(rec), f->head_len);
+	f->hdr = rec->hdr;
+	f->src = port;
+	f->src_pair = 0;
+	return ring_put(w, port, f, true);
+}
+
+void deliver_hold(struct worker *w, struct dp_port *port)
+{
+	if (!atomic_load(&port->hold.gate) || port->kind != DP_VHOST)
+		return;
+	deliver_flush(w); // the lock order is hold, then ring
+	pthread_mutex_lock(&port->hold.lock);
+	bool all = atomic_load(&port->rx_pairs) != 0;
+	while (all) {
+		struct hold_rec *rec = hold_first(&port->hold);
+		if (!rec)
+			break;
+		enum deliver res = hold_deliver_first(w, port, rec);
+		if (res == DELIVER_FULL) {
+			all = false; // its next kick brings us back
+			break;
+		}
+		atomic_fetch_add(res == DELIVERED ? &port->hold.delivered : &port->hold.dropped, 1);
+		hold_pop(&port->hold, &w->dp->hold_used);
+	}
+	deliver_flush(w);
+	if (all && atomic_load(&port->rx_pairs) != 0) {
+		atomic_store(&port->hold.gate, false);
+		dp_note(port, DP_NOTE_HOLD);
+	}
+	pthread_mutex_unlock(&port->hold.lock);
+}
+
+// The guest put receive buffers in: who waited for them goes on.
+void deliver_rx_kick(struct worker *w, struct dp_port *port, unsigned pair)
+{
+	struct dp_queue *rx = &port->q[2 * pair];
+	atomic_store(&rx->dead, false);
+	deliver_hold(w, port);
+	for (unsigned i = 0; i < DP_MAX_PORTS; i++) {
+		struct dp_port *src = atomic_load_explicit(&w->dp->port[i], memory_order_acquire);
+		if (!src || src->kind != DP_VHOST)
+			continue;
+		for (unsigned p = 0; p < DP_MAX_PAIRS; p++) {
+			uint16_t want = port->index;
+			if (atomic_compare_exchange_strong(&src->q[2 * p + 1].stall_port, &want, FDB_NO_PORT))
+				worker_ask_tx(dp_owner(src, p), i, p);
+		}
+	}
+}

@@ -1,0 +1,237 @@
+// The datapath's own structures: who writes what, and when it may be freed.
+//
+// Quiescent states: a data thread is either offline (asleep in epoll, qs even) or online (qs odd). It loads ports, nets and
+// rings afresh in each turn and keeps none over a turn's end. The control thread unpublishes, then dp_sync waits until every
+// online thread has ended the turn it was in; then it may free. No data thread ever waits for the control thread.
+#ifndef SWITCH_DP_INT_H
+#define SWITCH_DP_INT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "guest/gwrite.h"
+#include "guest/vchain.h"
+#include "guest/vring.h"
+#include "net/eth.h"
+#include "net/vnet.h"
+#include "switch/addrs.h"
+#include "switch/dp.h"
+#include "switch/fdb.h"
+#include "switch/hold.h"
+
+#define DP_MAX_THREADS 16
+#define DP_RINGS (2 * DP_MAX_PAIRS)
+#define DP_BATCH 64u
+#define DP_STALL_US 50u // how long a full receiver may hold up a sender
+#define DP_FLOOD_RATE 20000u // frames per second and port that go to more than one port
+#define DP_FLOOD_BURST 4000u
+#define DP_BITMAP_WORDS (DP_MAX_PORTS * DP_MAX_PAIRS / 64)
+#define DP_HEAD 64u // bytes of each frame that are copied before they are looked at
+
+struct dp_net;
+
+struct dp_queue { // one ring of a vhost-user port
+	_Atomic(struct vring *) ring; // published, or NULL
+	_Atomic bool discard;
+	atomic_flag lock; // receive rings with more than one data thread: held for a batch
+	// receive: a receiver that let a sender wait once without taking anything is dead until its avail index moves
+	_Atomic bool dead;
+	_Atomic uint16_t dead_avail;
+	// transmit: waiting for a full receiver
+	_Atomic uint16_t stall_port; // FDB_NO_PORT: not waiting
+	uint64_t stall_until_us; // owner thread's
+	int kick_fd; // control thread's: registered with the owner's epoll
+	uint64_t memo_src, memo_seen; // owner thread's: last source that was entered, and when (moves << 32 | second)
+};
+
+struct dp_ctr { // of one port, written by one data thread
+	struct dp_counters queue[DP_MAX_PAIRS];
+	uint64_t drops_in[DP_DROP_N], drops_out[DP_DROP_N];
+	uint64_t flooded;
+} __attribute__((aligned(64)));
+
+struct dp_bucket { // token bucket; lock only where it is shared
+	atomic_flag lock;
+	uint64_t tokens, last_us;
+};
+
+struct dp_port {
+	struct dp *dp;
+	uint16_t index;
+	char id[DP_NAME_MAX];
+	enum dp_kind kind;
+	struct dp_net *net;
+	_Atomic uint16_t group; // 0: none
+	_Atomic uint32_t max_macs;
+	_Atomic bool filter_mac, drain;
+	uint64_t macs[8]; // changed under dp_sync only
+	_Atomic unsigned n_macs;
+	_Atomic uint32_t hold_ms;
+	_Atomic uint64_t hold_bytes;
+	_Atomic uint64_t rate_in, rate_out;
+	struct dp_bucket in_bucket, out_bucket, flood_bucket;
+
+	_Atomic int rx_state; // enum dp_rx_state, while no receive ring is published
+	_Atomic unsigned rx_pairs; // receive rings published: queues 0, 2, ... below 2 * rx_pairs
+	struct dp_queue q[DP_RINGS];
+	int tap_fd;
+	_Atomic bool tap_gone;
+
+	_Atomic uint32_t learned; // about; recounted when it reaches max_macs
+	_Atomic uint32_t recount_s;
+	struct hold hold;
+
+	_Atomic unsigned notes; // enum dp_note bits not yet taken
+	_Atomic unsigned watch; // DP_NOTE_FIRST_ bits still awaited
+	_Atomic uint64_t first_kick_us, first_in_us, first_out_us;
+	struct dp_ctr *ctr[DP_MAX_THREADS];
+	uint64_t kicks_past, calls_past; // of rings that are gone
+};
+
+struct dp_net {
+	char name[DP_NAME_MAX];
+	unsigned users; // control thread's
+	struct fdb fdb;
+	struct addrs addrs;
+	_Atomic(struct dp_members *) members; // immutable; replaced and freed after dp_sync
+};
+
+struct dp_members {
+	unsigned n;
+	uint16_t port[];
+};
+
+struct frame { // one frame on its way; the pieces may be guest memory, the head is our copy
+	const struct gseg *segs;
+	unsigned n_segs;
+	uint32_t skip; // bytes of virtio-net header in front, in segs
+	uint32_t len; // of the Ethernet frame
+	uint32_t head_len; // min(len, DP_HEAD)
+	struct vnet_hdr hdr;
+	struct eth_info eth;
+	struct dp_port *src;
+	unsigned src_pair;
+	uint8_t head[DP_HEAD];
+};
+
+#define RXS_ELEMS 256u
+struct rxsess { // a receive ring while a batch is delivered to it
+	struct dp_port *port;
+	struct dp_queue *q;
+	struct vring *ring;
+	unsigned pair;
+	unsigned n;
+	uint64_t frames, bytes;
+	struct gwrite_used elem[RXS_ELEMS];
+};
+#define RXS_MAX 8u
+
+struct worker {
+	struct dp *dp;
+	unsigned index;
+	pthread_t thread;
+	int tid;
+	int epoll_fd, wake_fd;
+	_Atomic uint64_t qs; // odd: online
+	_Atomic bool stop;
+	_Atomic uint64_t ask_tx[DP_BITMAP_WORDS], ask_rx[DP_BITMAP_WORDS]; // set by anyone, taken by the worker
+	uint64_t pend_tx[DP_BITMAP_WORDS];
+	_Atomic bool asked; // one of the above, or the inject list, is not empty
+	_Atomic unsigned polled_rings; // rings without a kick descriptor
+	unsigned n_stalled;
+	uint32_t now_s;
+	_Atomic uint64_t busy_us, turns, wakeups;
+	// injected frames
+	pthread_mutex_t inject_lock;
+	struct inject *inject_head, **inject_tail;
+	// scratch of one batch
+	unsigned n_sess;
+	struct rxsess sess[RXS_MAX];
+	struct gseg tx_segs[VCHAIN_MAX_SEGS + 512];
+	struct gseg rx_segs[VCHAIN_MAX_SEGS + 16];
+	struct vchain chain[DP_BATCH];
+	uint16_t heads[DP_BATCH];
+	struct frame frame;
+	uint8_t bounce[ETH_MAX + 64];
+	uint8_t tap_buf[ETH_MAX + 64];
+};
+
+struct dp {
+	struct dp_conf conf;
+	unsigned n_workers;
+	struct worker *worker[DP_MAX_THREADS];
+	_Atomic(struct dp_port *) port[DP_MAX_PORTS];
+	struct dp_net *net[DP_MAX_PORTS];
+	char groups[DP_MAX_PORTS][DP_NAME_MAX + DP_NAME_MAX]; // net/group -> number, control thread's
+	unsigned n_groups;
+	int notes_fd;
+	_Atomic uint64_t note_bits[DP_MAX_PORTS / 64];
+	_Atomic uint64_t hold_used; // bytes of all ports
+};
+
+// dp.c
+struct worker *dp_owner(const struct dp_port *port, unsigned pair);
+void dp_note(struct dp_port *port, unsigned bits);
+void dp_first(struct dp_port *port, unsigned note, _Atomic uint64_t *slot); // the slow half of dp_seen
+static inline void dp_seen(struct dp_port *port, unsigned note, _Atomic uint64_t *slot)
+{
+	if (atomic_load_explicit(&port->watch, memory_order_relaxed) & note)
+		dp_first(port, note, slot);
+}
+// port.c
+void port_enter_macs(struct dp_port *port); // its configured addresses into the database
+// worker.c
+void *worker_main(void *arg);
+void worker_ask_tx(struct worker *w, unsigned port, unsigned pair);
+void worker_ask_rx(struct worker *w, unsigned port, unsigned pair);
+void worker_wake(struct worker *w);
+bool worker_add_fd(struct worker *w, int fd, unsigned port, unsigned q);
+void worker_del_fd(struct worker *w, int fd);
+// net.c
+struct dp_net *net_get(struct dp *dp, const char *name);
+void net_put(struct dp *dp, struct dp_net *net);
+bool net_join(struct dp_port *port);
+void net_leave(struct dp_port *port);
+void net_maybe_grow(struct dp *dp);
+// frame.c: learn the source, decide what happens to it
+enum frame_way { FRAME_DROP, FRAME_UNICAST, FRAME_FLOOD };
+enum frame_way frame_route(struct worker *w, struct frame *f, struct dp_port **dst);
+bool bucket_take(struct dp_bucket *b, uint64_t amount, uint64_t rate_per_s, uint64_t burst);
+uint8_t *frame_linear(struct worker *w, const struct frame *f); // the whole frame in w->bounce
+// source.c: one turn of a transmit ring
+enum tx_result { TX_IDLE, TX_MORE, TX_STALLED };
+enum tx_result source_run(struct worker *w, struct dp_port *port, unsigned pair);
+// deliver.c
+enum deliver { DELIVERED, DELIVER_DROPPED, DELIVER_FULL };
+enum deliver deliver_one(struct worker *w, struct dp_port *dst, struct frame *f, bool unicast, bool may_stall);
+void deliver_flood(struct worker *w, struct frame *f);
+void deliver_flush(struct worker *w); // publish all open receive rings, call at most once each
+void deliver_rx_kick(struct worker *w, struct dp_port *port, unsigned pair);
+void deliver_hold(struct worker *w, struct dp_port *port); // try to empty the hold into the port
+// rxsess.c
+struct rxsess *rxsess_get(struct worker *w, struct dp_port *port, unsigned src_pair);
+enum rxput { RX_OK, RX_FULL, RX_TOO_BIG, RX_BAD };
+enum rxput rxsess_put(struct worker *w, struct rxsess *s, struct frame *f);
+void rxsess_flush(struct worker *w, struct rxsess *s);
+bool rxsess_wait(struct worker *w, struct rxsess *s); // ask for kicks; true if buffers have come meanwhile
+// tap.c
+bool tap_run(struct worker *w, struct dp_port *port); // true: more may be there
+enum deliver tap_send(struct worker *w, struct dp_port *port, struct frame *f);
+// inject.c
+void inject_run(struct worker *w);
+
+static inline struct dp_ctr *ctr_of(struct worker *w, struct dp_port *port)
+{
+	return port->ctr[w->index];
+}
+
+// Counters have one writer and are read by the control thread: relaxed, never a locked operation.
+static inline void ctr_add(uint64_t *c, uint64_t n)
+{
+	_Atomic uint64_t *a = (_Atomic uint64_t *)c;
+	atomic_store_explicit(a, atomic_load_explicit(a, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+#endif

@@ -1,0 +1,131 @@
+// What happens to one frame: is its source acceptable, is it learned, which way does it go.
+#include <string.h>
+
+#include "base/clock.h"
+#include "switch/dp_int.h"
+
+bool bucket_take(struct dp_bucket *b, uint64_t amount, uint64_t rate_per_s, uint64_t burst)
+{
+	while (atomic_flag_test_and_set_explicit(&b->lock, memory_order_acquire))
+		;
+	uint64_t now = clock_coarse_us();
+	uint64_t gone = now - b->last_us;
+	b->last_us = now;
+	uint64_t fresh = gone > 1000000 ? rate_per_s : (uint64_t)((__uint128_t)rate_per_s * gone / 1000000);
+	b->tokens = b->tokens + fresh > burst ? burst : b->tokens + fresh;
+	bool ok = b->tokens >= amount;
+	if (ok)
+		b->tokens -= amount;
+	atomic_flag_clear_explicit(&b->lock, memory_order_release);
+	return ok;
+}
+
+static bool source_configured(const struct dp_port *port, uint64_t mac)
+{
+	unsigned n = atomic_load_explicit(&port->n_macs, memory_order_acquire);
+	for (unsigned i = 0; i < n; i++)
+		if (port->macs[i] == mac)
+			return true;
+	return false;
+}
+
+// max-macs: an address over the limit is not learned; its frames still pass, answers to it are flooded.
+static bool may_learn(struct worker *w, struct dp_port *port)
+{
+	uint32_t limit = atomic_load_explicit(&port->max_macs, memory_order_relaxed);
+	if (atomic_load_explicit(&port->learned, memory_order_relaxed) < limit)
+		return true;
+	if (atomic_exchange(&port->recount_s, w->now_s) == w->now_s)
+		return false; // counted this second already
+	uint32_t n = fdb_count_port(&port->net->fdb, port->index, w->now_s);
+	atomic_store(&port->learned, n);
+	return n < limit;
+}
+
+static bool learn(struct worker *w, struct frame *f)
+{
+	struct dp_port *port = f->src;
+	uint64_t key = fdb_key(f->eth.src, f->eth.vlan);
+	struct dp_queue *q = &port->q[2 * f->src_pair + 1];
+	uint64_t seen = (uint64_t)atomic_load_explicit(&port->net->fdb.moves, memory_order_acquire) << 32 | w->now_s;
+	if (q->memo_src == key && q->memo_seen == seen)
+		return true; // entered within this second and nothing has moved since: a steady flow
+	struct fdb_hit hit = fdb_find(&port->net->fdb, key, w->now_s);
+	if (hit.port == port->index) {
+		fdb_touch(&port->net->fdb, key, port->index, w->now_s);
+	} else {
+		if (atomic_load_explicit(&port->drain, memory_order_relaxed) || !may_learn(w, port))
+			return true;
+		uint16_t old;
+		enum fdb_entered e = fdb_enter(&port->net->fdb, key, port->index, FDB_LEARNED, w->now_s, &old);
+		if (e == FDB_KEPT)
+			return false; // another port's mac=: somebody forges it
+		if (e == FDB_NEW || e == FDB_MOVED) {
+			atomic_fetch_add(&port->learned, 1);
+			dp_note(port, DP_NOTE_MACS);
+		}
+	}
+	q->memo_src = key;
+	q->memo_seen = seen; // of before the look-up: a move in between voids it
+	return true;
+}
+
+static void snoop(struct worker *w, struct frame *f)
+{
+	uint8_t buf[NEIGH_SNOOP_BYTES];
+	uint32_t have = f->len < sizeof(buf) ? f->len : (uint32_t)sizeof(buf);
+	memcpy(buf, f->head, f->head_len);
+	if (have > f->head_len && !gseg_read(f->segs, f->n_segs, f->skip + f->head_len, buf + f->head_len, have - f->head_len))
+		return;
+	struct ip_addr ip;
+	(void)w;
+	if (neigh_snoop(buf, have, &f->eth, &ip) && addrs_add(&f->src->net->addrs, fdb_key(f->eth.src, f->eth.vlan), &ip))
+		dp_note(f->src, DP_NOTE_MACS);
+}
+
+uint8_t *frame_linear(struct worker *w, const struct frame *f)
+{
+	memcpy(w->bounce, f->head, f->head_len);
+	if (f->len > f->head_len &&
+	    !gseg_read(f->segs, f->n_segs, f->skip + f->head_len, w->bounce + f->head_len, f->len - f->head_len))
+		return NULL;
+	return w->bounce;
+}
+
+static enum frame_way drop(struct worker *w, struct frame *f, enum dp_drop why)
+{
+	ctr_add(&ctr_of(w, f->src)->drops_in[why], 1);
+	return FRAME_DROP;
+}
+
+enum frame_way frame_route(struct worker *w, struct frame *f, struct dp_port **dst)
+{
+	struct dp_port *src = f->src;
+	if (f->len > ETH_MAX || !eth_parse(f->head, f->head_len, &f->eth))
+		return drop(w, f, DP_DROP_RUNT);
+	uint64_t rate = atomic_load_explicit(&src->rate_in, memory_order_relaxed);
+	if (rate && !bucket_take(&src->in_bucket, (uint64_t)f->len * 8, rate, rate / 50 + 8 * ETH_MAX))
+		return drop(w, f, DP_DROP_RATE);
+	if (!mac_key_unicast(f->eth.src))
+		return drop(w, f, DP_DROP_SOURCE);
+	if (atomic_load_explicit(&src->filter_mac, memory_order_relaxed) && !source_configured(src, f->eth.src))
+		return drop(w, f, DP_DROP_SOURCE);
+	if (!learn(w, f))
+		return drop(w, f, DP_DROP_SOURCE);
+	if (neigh_worth(&f->eth))
+		snoop(w, f);
+	if (mac_key_multicast(f->eth.dst))
+		return FRAME_FLOOD;
+	struct fdb_hit hit = fdb_find(&src->net->fdb, fdb_key(f->eth.dst, f->eth.vlan), w->now_s);
+	if (hit.port == FDB_NO_PORT)
+		return FRAME_FLOOD;
+	if (hit.port == src->index)
+		return drop(w, f, DP_DROP_SELF);
+	*dst = atomic_load_explicit(&w->dp->port[hit.port], memory_order_acquire);
+	if (!*dst || (*dst)->net != src->net)
+		return FRAME_FLOOD; // its port was deleted this moment
+	uint16_t group = atomic_load_explicit(&src->group, memory_order_relaxed);
+	if (group != 0 && group == atomic_load_explicit(&(*dst)->group, memory_order_relaxed))
+		return drop(w, f, DP_DROP_GROUP);
+	return FRAME_UNICAST;
+}

@@ -1,0 +1,218 @@
+// Ports on the control thread: made, changed, deleted; rings published to data threads and taken back.
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "switch/dp_int.h"
+
+// A group's number within its net; 0 for none. Never 0 for a name: 255 ports can't make more than 255 groups at a time, and
+// numbers of groups that are gone are taken again.
+static uint16_t group_number(struct dp *dp, const char *net, const char *group)
+{
+	char key[2 * DP_NAME_MAX];
+	if (!group[0])
+		return 0;
+	size_t n = strlen(net);
+	memset(key, 0, sizeof(key));
+	memcpy(key, net, n);
+	key[n] = '/';
+	strncpy(key + n + 1, group, DP_NAME_MAX - 1);
+	unsigned free_slot = DP_MAX_PORTS;
+	for (unsigned i = 0; i < DP_MAX_PORTS; i++) {
+		bool used = false;
+		for (unsigned p = 0; p < DP_MAX_PORTS && dp->groups[i][0]; p++) {
+			struct dp_port *port = atomic_load(&dp->port[p]);
+			used = used || (port && atomic_load(&port->group) == i + 1);
+		}
+		if (dp->groups[i][0] && strcmp(dp->groups[i], key) == 0)
+			return (uint16_t)(i + 1);
+		if (!used && free_slot == DP_MAX_PORTS)
+			free_slot = i;
+	}
+	memcpy(dp->groups[free_slot], key, sizeof(key));
+	return (uint16_t)(free_slot + 1);
+}
+
+static void port_free(struct dp_port *port)
+{
+	struct dp *dp = port->dp;
+	for (unsigned i = 0; i < dp->n_workers; i++)
+		free(port->ctr[i]);
+	hold_fini(&port->hold, &dp->hold_used);
+	fd_reset(&port->tap_fd);
+	if (port->net)
+		net_put(dp, port->net);
+	free(port);
+}
+
+static struct dp_port *port_new(struct dp *dp, unsigned index, const struct dp_port_conf *c)
+{
+	struct dp_port *port = calloc(1, sizeof(*port));
+	if (!port)
+		return NULL;
+	port->dp = dp;
+	port->index = (uint16_t)index;
+	memcpy(port->id, c->id, sizeof(port->id));
+	port->kind = c->kind;
+	port->tap_fd = -1;
+	atomic_init(&port->rx_state, DP_RX_OFF);
+	for (unsigned q = 0; q < DP_RINGS; q++) {
+		port->q[q].kick_fd = -1;
+		atomic_flag_clear(&port->q[q].lock);
+		atomic_init(&port->q[q].stall_port, FDB_NO_PORT);
+	}
+	atomic_flag_clear(&port->in_bucket.lock);
+	atomic_flag_clear(&port->out_bucket.lock);
+	atomic_flag_clear(&port->flood_bucket.lock);
+	hold_init(&port->hold);
+	bool ok = true;
+	for (unsigned i = 0; i < dp->n_workers; i++) {
+		port->ctr[i] = aligned_alloc(64, sizeof(struct dp_ctr));
+		ok = ok && port->ctr[i];
+		if (port->ctr[i])
+			memset(port->ctr[i], 0, sizeof(struct dp_ctr));
+	}
+	port->net = ok ? net_get(dp, c->net) : NULL;
+	if (!port->net) {
+		port_free(port);
+		return NULL;
+	}
+	return port;
+}
+
+// Configured addresses belong to the port from now on, wherever a guest= peer runs.
+void port_enter_macs(struct dp_port *port)
+{
+	uint16_t old;
+	for (unsigned i = 0; i < atomic_load(&port->n_macs); i++)
+		fdb_enter(&port->net->fdb, fdb_key(port->macs[i], 0), port->index, FDB_CONFIG, clock_coarse_s(), &old);
+}
+
+void dp_port_reconf(struct dp *dp, struct dp_port *port, const struct dp_port_conf *c)
+{
+	atomic_store(&port->group, group_number(dp, c->net, c->group));
+	atomic_store(&port->max_macs, c->max_macs);
+	atomic_store(&port->hold_ms, c->hold_ms);
+	atomic_store(&port->hold_bytes, c->hold_bytes);
+	atomic_store(&port->rate_in, c->rate_in);
+	atomic_store(&port->rate_out, c->rate_out);
+	atomic_store(&port->n_macs, 0);
+	dp_sync(dp); // nobody reads macs now
+	memcpy(port->macs, c->macs, sizeof(port->macs));
+	atomic_store(&port->n_macs, c->n_macs > 8 ? 8 : c->n_macs);
+	atomic_store(&port->filter_mac, c->filter_mac);
+	port_enter_macs(port);
+}
+
+enum err dp_port_add(struct dp *dp, const struct dp_port_conf *conf, struct dp_port **out, struct why *why)
+{
+	unsigned index = 0;
+	while (index < DP_MAX_PORTS && atomic_load(&dp->port[index]))
+		index++;
+	if (index == DP_MAX_PORTS)
+		return refuse(why, "%u ports are the most that are possible", DP_MAX_PORTS);
+	struct dp_port *port = port_new(dp, index, conf);
+	if (!port)
+		return ours(why, "no memory for a port");
+	dp_port_reconf(dp, port, conf);
+	atomic_store(&dp->port[index], port);
+	if (!net_join(port)) {
+		atomic_store(&dp->port[index], NULL);
+		dp_sync(dp);
+		port_free(port);
+		return ours(why, "no memory for the port list of net %s", conf->net);
+	}
+	if (conf->kind == DP_TAP) {
+		port->tap_fd = conf->tap_fd;
+		if (!worker_add_fd(dp_owner(port, 0), port->tap_fd, index, 0)) {
+			port->tap_fd = -1; // stays the caller's
+			dp_port_del(dp, port);
+			return ours(why, "the tap's descriptor can't be watched");
+		}
+		worker_ask_tx(dp_owner(port, 0), index, 0);
+	}
+	*out = port;
+	return OK;
+}
+
+void dp_port_del(struct dp *dp, struct dp_port *port)
+{
+	if (port->tap_fd >= 0)
+		worker_del_fd(dp_owner(port, 0), port->tap_fd);
+	atomic_store(&dp->port[port->index], NULL);
+	net_leave(port);
+	fdb_move_port(&port->net->fdb, port->index, FDB_NO_PORT, clock_coarse_s());
+	dp_sync(dp);
+	// a thread that was in its turn may have entered the port once more
+	fdb_move_port(&port->net->fdb, port->index, FDB_NO_PORT, clock_coarse_s());
+	port_free(port);
+}
+
+unsigned dp_port_index(const struct dp_port *port)
+{
+	return port->index;
+}
+
+// Receive rings 0, 2, 4... are used as far as they are published without a gap.
+static void count_rx_pairs(struct dp_port *port)
+{
+	unsigned n = 0;
+	while (n < DP_MAX_PAIRS && atomic_load(&port->q[2 * n].ring) && !atomic_load(&port->q[2 * n].discard))
+		n++;
+	atomic_store(&port->rx_pairs, n);
+}
+
+void dp_ring_publish(struct dp_port *port, unsigned q, struct vring *ring, int kick_fd, bool discard)
+{
+	struct dp_queue *dq = &port->q[q];
+	struct worker *w = dp_owner(port, q / 2);
+	atomic_store(&dq->discard, discard);
+	atomic_store(&dq->dead, false);
+	atomic_store(&dq->ring, ring);
+	dq->kick_fd = kick_fd;
+	if (kick_fd < 0 || !worker_add_fd(w, kick_fd, port->index, q)) {
+		dq->kick_fd = -1;
+		atomic_fetch_add(&w->polled_rings, 1);
+	}
+	if (q % 2 == 0)
+		count_rx_pairs(port);
+	vring_call_now(ring); // calls that were lost while nobody served the ring can't be known
+	if (q % 2 == 1)
+		worker_ask_tx(w, port->index, q / 2);
+	else
+		worker_ask_rx(w, port->index, q / 2);
+}
+
+void dp_ring_retract(struct dp_port *port, unsigned q)
+{
+	struct dp_queue *dq = &port->q[q];
+	struct vring *ring = atomic_exchange(&dq->ring, NULL);
+	if (!ring)
+		return;
+	struct worker *w = dp_owner(port, q / 2);
+	if (q % 2 == 0)
+		count_rx_pairs(port);
+	if (dq->kick_fd >= 0)
+		worker_del_fd(w, dq->kick_fd);
+	else
+		atomic_fetch_sub(&w->polled_rings, 1);
+	dq->kick_fd = -1;
+	atomic_store(&dq->stall_port, FDB_NO_PORT);
+	dp_sync(port->dp);
+	port->kicks_past += atomic_load(&ring->kicks);
+	port->calls_past += atomic_load(&ring->calls);
+	atomic_store(&ring->kicks, 0);
+	atomic_store(&ring->calls, 0);
+}
+
+void dp_port_rx_state(struct dp_port *port, enum dp_rx_state state)
+{
+	atomic_store(&port->rx_state, state);
+}
+
+void dp_port_drain(struct dp_port *port, bool on)
+{
+	atomic_store(&port->drain, on);
+}

@@ -1,0 +1,159 @@
+// One turn of a transmit ring: take up to a batch of chains, look at each frame, deliver, complete. Order of publication:
+// destinations first, then the source, so that a crash between the two repeats frames and loses none.
+#include <string.h>
+
+#include "base/clock.h"
+#include "guest/mem.h"
+#include "switch/dp_int.h"
+
+static enum frame_way bad(struct worker *w, struct dp_port *port, enum dp_drop why)
+{
+	ctr_add(&ctr_of(w, port)->drops_in[why], 1);
+	return FRAME_DROP;
+}
+
+// Make a frame of a chain: header and first bytes are copied here, once.
+static enum frame_way frame_load(struct worker *w, struct dp_port *port, const struct vring *r, const struct gseg *segs,
+				 const struct vchain *c, struct dp_port **dst)
+{
+	struct frame *f = &w->frame;
+	uint8_t raw[12 + DP_HEAD];
+	if (c->len < (uint32_t)r->hdr_len + ETH_MIN)
+		return bad(w, port, DP_DROP_RUNT);
+	f->segs = segs;
+	f->n_segs = c->n_segs;
+	f->skip = r->hdr_len;
+	f->len = c->len - r->hdr_len;
+	f->head_len = f->len < DP_HEAD ? f->len : DP_HEAD;
+	if (f->len > ETH_MAX)
+		return bad(w, port, DP_DROP_RUNT);
+	gseg_read(segs, c->n_segs, 0, raw, r->hdr_len + f->head_len);
+	memset(&f->hdr, 0, sizeof(f->hdr));
+	memcpy(&f->hdr, raw, r->hdr_len);
+	f->hdr.num_buffers = 0;
+	memcpy(f->head, raw + r->hdr_len, f->head_len);
+	const char *why = NULL;
+	if (!vnet_tx_sane(&f->hdr, f->len, r->tx_csum, &why))
+		return bad(w, port, DP_DROP_HEADER);
+	return frame_route(w, f, dst);
+}
+
+static void count_in(struct worker *w, struct dp_port *port, unsigned pair, uint64_t frames, uint64_t bytes)
+{
+	struct dp_counters *c = &ctr_of(w, port)->queue[pair];
+	ctr_add(&c->in_frames, frames);
+	ctr_add(&c->in_bytes, bytes);
+}
+
+struct batch {
+	unsigned n; // chains fetched
+	unsigned done; // to be completed
+	uint64_t bytes;
+	bool stalled;
+};
+
+// Fetch up to a batch. What can't be used is kept with n_segs 0 and is completed in its turn.
+static bool fetch(struct worker *w, struct dp_port *port, struct vring *r, unsigned avail, struct batch *b)
+{
+	unsigned used = 0, room = VCHAIN_MAX_SEGS + 512;
+	for (b->n = 0; b->n < avail && b->n < DP_BATCH; b->n++) {
+		struct vchain *c = &w->chain[b->n];
+		const char *why = NULL;
+		enum vchain_result res =
+			vchain_fetch(r, (uint16_t)(r->last_avail + b->n), false, w->tx_segs + used, room - used, c, &why);
+		if (res == VCHAIN_BROKEN)
+			return false;
+		if (res == VCHAIN_NO_ROOM)
+			break; // the next turn takes it
+		if (res == VCHAIN_BAD)
+			ctr_add(&ctr_of(w, port)->drops_in[DP_DROP_DESC], 1);
+		used += c->n_segs;
+		w->heads[b->n] = c->head;
+	}
+	return true;
+}
+
+static void forward(struct worker *w, struct dp_port *port, unsigned pair, struct vring *r, struct batch *b)
+{
+	const struct gseg *segs = w->tx_segs;
+	for (unsigned i = 0; i < b->n; i++) {
+		struct vchain *c = &w->chain[i];
+		struct dp_port *dst = NULL;
+		if (c->n_segs == 0) {
+			b->done++;
+			continue;
+		}
+		w->frame.src = port;
+		w->frame.src_pair = pair;
+		enum frame_way way = frame_load(w, port, r, segs, c, &dst);
+		if (way == FRAME_FLOOD)
+			deliver_flood(w, &w->frame);
+		if (way == FRAME_UNICAST && deliver_one(w, dst, &w->frame, true, true) == DELIVER_FULL) {
+			struct dp_queue *q = &port->q[2 * pair + 1];
+			q->stall_until_us = clock_boot_us() + DP_STALL_US;
+			atomic_store(&q->stall_port, dst->index);
+			b->stalled = true;
+			return;
+		}
+		b->bytes += c->len - r->hdr_len * (c->len >= r->hdr_len);
+		segs += c->n_segs;
+		b->done++;
+	}
+}
+
+// Explicitly disabled by the front end: consumed, not forwarded (vhost-user, "Ring states").
+static void discard(struct worker *w, struct dp_port *port, struct batch *b)
+{
+	ctr_add(&ctr_of(w, port)->drops_in[DP_DROP_DISABLED], b->n);
+	b->done = b->n;
+}
+
+static void complete(struct worker *w, struct dp_port *port, unsigned pair, struct vring *r, const struct batch *b)
+{
+	if (b->done == 0)
+		return;
+	r->last_avail = (uint16_t)(r->last_avail + b->done);
+	gwrite_publish_heads(r, w->heads, b->done);
+	count_in(w, port, pair, b->done, b->bytes);
+	dp_seen(port, DP_NOTE_FIRST_IN, &port->first_in_us);
+	if (vring_wants_call(r))
+		vring_call_now(r);
+}
+
+enum tx_result source_run(struct worker *w, struct dp_port *port, unsigned pair)
+{
+	struct dp_queue *q = &port->q[2 * pair + 1];
+	struct vring *r = atomic_load_explicit(&q->ring, memory_order_acquire);
+	if (!r || r->broken || atomic_load_explicit(&q->stall_port, memory_order_relaxed) != FDB_NO_PORT)
+		return TX_IDLE;
+	unsigned avail = vring_pending(r);
+	if (avail == 0 && !r->broken) {
+		gwrite_notify(r, true);
+		avail = vring_pending(r);
+		if (avail == 0 && !r->broken)
+			return TX_IDLE;
+	}
+	if (!r->notify_off)
+		gwrite_notify(r, false);
+	struct batch b = { 0 };
+	if (r->broken || !fetch(w, port, r, avail, &b)) {
+		dp_note(port, DP_NOTE_RING_BROKEN);
+		return TX_IDLE; // what was fetched before stays undone: nothing of it was forwarded
+	}
+	if (atomic_load_explicit(&q->discard, memory_order_relaxed))
+		discard(w, port, &b);
+	else
+		forward(w, port, pair, r, &b);
+	deliver_flush(w); // destination before source
+	complete(w, port, pair, r, &b);
+	if (atomic_load_explicit(&r->mem->broken, memory_order_relaxed)) {
+		r->broken = true;
+		dp_note(port, DP_NOTE_MEM_BROKEN);
+		return TX_IDLE;
+	}
+	if (b.stalled) {
+		w->n_stalled++;
+		return TX_STALLED;
+	}
+	return TX_MORE;
+}

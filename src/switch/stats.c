@@ -1,0 +1,68 @@
+// What is known and counted, for the control thread: addresses, held frames, counters.
+#include <string.h>
+
+#include "base/clock.h"
+#include "switch/dp_int.h"
+
+const char *dp_drop_name(enum dp_drop d)
+{
+	static const char *const names[DP_DROP_N] = {
+		[DP_DROP_RUNT] = "runt", [DP_DROP_HEADER] = "header", [DP_DROP_DESC] = "descriptor", [DP_DROP_SOURCE] = "source",
+		[DP_DROP_SELF] = "self", [DP_DROP_GROUP] = "group", [DP_DROP_NO_PORT] = "no_port", [DP_DROP_STOPPED] = "stopped",
+		[DP_DROP_HOLD_FULL] = "hold_full", [DP_DROP_HOLD_OLD] = "hold_old", [DP_DROP_HOLD_BACK] = "hold_back",
+		[DP_DROP_FULL] = "full", [DP_DROP_TOO_BIG] = "too_big", [DP_DROP_FLOOD_RATE] = "flood_rate",
+		[DP_DROP_RATE] = "rate", [DP_DROP_DISABLED] = "disabled", [DP_DROP_TAP] = "tap",
+	};
+	return (unsigned)d < DP_DROP_N ? names[d] : "?";
+}
+
+static uint64_t load(const uint64_t *c)
+{
+	return atomic_load_explicit((const _Atomic uint64_t *)c, memory_order_relaxed);
+}
+
+void dp_port_stats(const struct dp_port *port, struct dp_stats *out)
+{
+	memset(out, 0, sizeof(*out));
+	for (unsigned t = 0; t < port->dp->n_workers; t++) {
+		const struct dp_ctr *c = port->ctr[t];
+		for (unsigned i = 0; i < DP_MAX_PAIRS; i++) {
+			out->queue[i].in_frames += load(&c->queue[i].in_frames);
+			out->queue[i].in_bytes += load(&c->queue[i].in_bytes);
+			out->queue[i].out_frames += load(&c->queue[i].out_frames);
+			out->queue[i].out_bytes += load(&c->queue[i].out_bytes);
+		}
+		for (unsigned d = 0; d < DP_DROP_N; d++) {
+			out->drops_in[d] += load(&c->drops_in[d]);
+			out->drops_out[d] += load(&c->drops_out[d]);
+		}
+		out->flooded += load(&c->flooded);
+	}
+	for (unsigned i = 0; i < DP_MAX_PAIRS; i++) {
+		out->total.in_frames += out->queue[i].in_frames;
+		out->total.in_bytes += out->queue[i].in_bytes;
+		out->total.out_frames += out->queue[i].out_frames;
+		out->total.out_bytes += out->queue[i].out_bytes;
+	}
+	out->held = atomic_load(&port->hold.total);
+	out->hold_delivered = atomic_load(&port->hold.delivered);
+	out->hold_dropped = atomic_load(&port->hold.dropped);
+	out->kicks = port->kicks_past;
+	out->calls = port->calls_past;
+	for (unsigned q = 0; q < DP_RINGS; q++) {
+		struct vring *r = atomic_load(&port->q[q].ring); // rings are freed by the caller's thread: safe to look at
+		out->kicks += r ? atomic_load(&r->kicks) : 0;
+		out->calls += r ? atomic_load(&r->calls) : 0;
+	}
+}
+
+unsigned dp_thread_stats(const struct dp *dp, struct dp_thread_stats *out, unsigned max)
+{
+	unsigned n = dp->n_workers < max ? dp->n_workers : max;
+	for (unsigned i = 0; i < n; i++) {
+		const struct worker *w = dp->worker[i];
+		out[i] = (struct dp_thread_stats){ .busy_us = atomic_load(&w->busy_us), .turns = atomic_load(&w->turns),
+						   .wakeups = atomic_load(&w->wakeups), .tid = w->tid };
+	}
+	return n;
+}
