@@ -41,7 +41,9 @@ function(vringd_program name)
   foreach(f ${A_SOURCES}) # PARTIAL
     if(NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${f} AND NOT IS_ABSOLUTE ${f}) # PARTIAL
       message(STATUS "not there yet: ${CMAKE_CURRENT_SOURCE_DIR}/${f}; no ${name}") # PARTIAL
-      return() # PARTIAL
+      file(WRITE ${CMAKE_BINARY_DIR}/stub.c "int main(void) { return 77; }") # PARTIAL
+      set(A_SOURCES ${CMAKE_BINARY_DIR}/stub.c) # PARTIAL
+      set(A_USES base) # PARTIAL
     endif() # PARTIAL
   endforeach() # PARTIAL
   add_executable(${name} ${A_SOURCES})
@@ -55,9 +57,6 @@ endfunction()
 function(vringd_unit name)
   cmake_parse_arguments(A "" "TIMEOUT" "SOURCES;USES;THIRD;LABELS" ${ARGN})
   vringd_program(${name} SOURCES ${A_SOURCES} USES ${A_USES} THIRD PkgConfig::CMOCKA ${A_THIRD})
-  if(NOT TARGET ${name}) # PARTIAL
-    return() # PARTIAL
-  endif() # PARTIAL
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   add_test(NAME ${name} COMMAND ${name})
   if(NOT A_LABELS)

@@ -1,0 +1,212 @@
+// Held frames: short pauses lose nothing, stopped guests find their frames where they start again, in order, ahead of
+// newer ones; old ones and those that would go back are dropped and counted.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "guestbed.h"
+#include "net/eth.h"
+
+#define F_USUAL (UINT64_C(1) << 32 | UINT64_C(1) << 15 | UINT64_C(1) << 29 | UINT64_C(1) << 28)
+
+static uint8_t mac_a[6], mac_b[6];
+
+static void pair(struct guestbed *a, struct guestbed *b, struct dp *dp)
+{
+	struct dp_port_conf ca = gb_conf("a"), cb = gb_conf("b");
+	gb_open(a, dp, &ca, F_USUAL, 0, true);
+	gb_open(b, dp, &cb, F_USUAL, 0, true);
+	assert_true(gb_send_no(a, mac_b, mac_a, 0, 64));
+	assert_int_equal(gb_recv_no(b, 2000), 0);
+	assert_true(gb_send_no(b, mac_a, mac_b, 0, 64));
+	assert_int_equal(gb_recv_no(a, 2000), 0);
+}
+
+static void send_range(struct guestbed *g, uint64_t from, uint64_t to)
+{
+	for (uint64_t i = from; i < to; i++)
+		assert_true(gb_send_no(g, mac_b, mac_a, i, 100));
+	assert_true(gb_wait_tx_done(g, 2000));
+}
+
+static void expect_range(struct guestbed *g, uint64_t from, uint64_t to)
+{
+	for (uint64_t i = from; i < to; i++)
+		assert_int_equal(gb_recv_no(g, 2000), i);
+}
+
+// A short pause: more frames than the ring has buffers, a broadcast among them; all arrive, in order.
+static void test_pause(void **state)
+{
+	(void)state;
+	struct dp *dp = gb_dp(1);
+	struct guestbed a, b;
+	pair(&a, &b, dp);
+	for (unsigned round = 0; round < 5; round++) {
+		gb_stop(&b, DP_RX_PAUSED);
+		send_range(&a, 0, 100);
+		assert_true(gb_send_no(&a, frame_broadcast, mac_a, 100, 64));
+		assert_true(gb_wait_tx_done(&a, 2000));
+		assert_int_equal(dp_hold_level(b.port).held, 101);
+		gb_run(&b);
+		assert_true(gb_send_no(&a, mac_b, mac_a, 101, 100)); // newer, behind them
+		expect_range(&b, 0, 102);
+		assert_int_equal(dp_hold_level(b.port).held, 0);
+		assert_int_equal(dp_hold_level(b.port).bytes, 0);
+	}
+	gb_close(&a);
+	gb_close(&b);
+	dp_free(dp);
+}
+
+static void test_stop_and_move(void **state)
+{
+	(void)state;
+	struct dp *dp = gb_dp(1);
+	struct guestbed a, b, c;
+	pair(&a, &b, dp);
+	struct dp_port_conf cc = gb_conf("c");
+	gb_open(&c, dp, &cc, F_USUAL, 0, false);
+	gb_stop(&b, DP_RX_STOPPED);
+	send_range(&a, 0, 50);
+	assert_int_equal(dp_hold_level(b.port).held, 50);
+	gb_post(&c, GB_RING);
+	gb_run(&c); // the guest runs there
+	dp_mac_move(b.port, c.port);
+	dp_hold_move(b.port, c.port);
+	send_range(&a, 50, 60);
+	expect_range(&c, 0, 60);
+	assert_int_equal(gb_recv_no(&b, 50), -1);
+	assert_int_equal(dp_hold_level(b.port).held, 0);
+	struct dp_stats st;
+	dp_port_stats(c.port, &st);
+	assert_int_equal(st.hold_delivered, 50);
+	gb_close(&a);
+	gb_close(&b);
+	gb_close(&c);
+	dp_free(dp);
+}
+
+static void test_return(void **state)
+{
+	(void)state;
+	struct dp *dp = gb_dp(1);
+	struct guestbed a, b;
+	pair(&a, &b, dp);
+	gb_stop(&b, DP_RX_STOPPED);
+	send_range(&a, 0, 30);
+	gb_run(&b);
+	dp_hold_move(b.port, b.port);
+	send_range(&a, 30, 40);
+	expect_range(&b, 0, 40);
+	gb_close(&a);
+	gb_close(&b);
+	dp_free(dp);
+}
+
+static void test_too_old(void **state)
+{
+	(void)state;
+	struct dp *dp = gb_dp(1);
+	struct guestbed a, b;
+	pair(&a, &b, dp);
+	struct dp_port_conf cb = gb_conf("b");
+	cb.hold_ms = 50;
+	dp_port_reconf(dp, b.port, &cb);
+	gb_stop(&b, DP_RX_STOPPED);
+	send_range(&a, 0, 10);
+	uint64_t due = dp_hold_due(b.port);
+	assert_true(due > clock_boot_us() - 1000000 && due < clock_boot_us() + 60000);
+	usleep(60000);
+	dp_hold_expire(b.port, clock_boot_us());
+	assert_int_equal(dp_hold_level(b.port).held, 0);
+	assert_int_equal(dp_hold_due(b.port), 0);
+	struct dp_stats st;
+	dp_port_stats(b.port, &st);
+	assert_int_equal(st.hold_dropped, 10);
+	gb_run(&b);
+	assert_int_equal(gb_recv_no(&b, 50), -1);
+	send_range(&a, 10, 12);
+	expect_range(&b, 10, 12);
+	gb_close(&a);
+	gb_close(&b);
+	dp_free(dp);
+}
+
+static void test_one_address(void **state)
+{
+	(void)state;
+	struct dp *dp = gb_dp(1);
+	struct guestbed a, b, c;
+	pair(&a, &b, dp);
+	struct dp_port_conf cc = gb_conf("c");
+	gb_open(&c, dp, &cc, F_USUAL, 0, false);
+	uint8_t mac_b2[6];
+	frame_mac(mac_b2, 22);
+	assert_true(dp_mac_claim(b.port, mac_key(mac_b2), 0, DP_MAC_CLAIMED));
+	gb_stop(&b, DP_RX_STOPPED);
+	for (uint64_t i = 0; i < 20; i++)
+		assert_true(gb_send_no(&a, i % 2 ? mac_b2 : mac_b, mac_a, i, 100));
+	assert_true(gb_wait_tx_done(&a, 2000));
+	gb_post(&c, GB_RING);
+	gb_run(&c);
+	assert_true(dp_mac_claim(c.port, mac_key(mac_b2), 0, DP_MAC_CLAIMED));
+	dp_hold_move_mac(b.port, c.port, mac_key(mac_b2));
+	for (uint64_t i = 1; i < 20; i += 2)
+		assert_int_equal(gb_recv_no(&c, 2000), i);
+	assert_int_equal(dp_hold_level(b.port).held, 10);
+	gb_run(&b);
+	for (uint64_t i = 0; i < 20; i += 2)
+		assert_int_equal(gb_recv_no(&b, 2000), i);
+	gb_close(&a);
+	gb_close(&b);
+	gb_close(&c);
+	dp_free(dp);
+}
+
+// Never back out of the port it came in on; nothing for a port that nobody has been at.
+static void test_refused(void **state)
+{
+	(void)state;
+	struct dp *dp = gb_dp(1);
+	struct guestbed a, b;
+	pair(&a, &b, dp);
+	gb_stop(&b, DP_RX_STOPPED);
+	send_range(&a, 0, 5);
+	dp_hold_move(b.port, a.port); // the guest that sent them took over the address
+	usleep(20000);
+	assert_int_equal(gb_recv_no(&a, 50), -1);
+	struct dp_stats st;
+	dp_port_stats(a.port, &st);
+	assert_int_equal(st.drops_out[DP_DROP_HOLD_BACK], 5);
+	dp_port_rx_state(b.port, DP_RX_OFF);
+	send_range(&a, 5, 8);
+	dp_port_stats(b.port, &st);
+	assert_int_equal(st.drops_out[DP_DROP_NO_PORT], 3);
+	gb_close(&a);
+	gb_close(&b);
+	dp_free(dp);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	frame_mac(mac_a, 1);
+	frame_mac(mac_b, 2);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_pause),	cmocka_unit_test(test_stop_and_move), cmocka_unit_test(test_return),
+		cmocka_unit_test(test_too_old), cmocka_unit_test(test_one_address),   cmocka_unit_test(test_refused),
+	};
+	return cmocka_run_group_tests(tests, setup, NULL);
+}
