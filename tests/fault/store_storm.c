@@ -1,0 +1,380 @@
+// Acknowledged means durable: a front end storms handshakes, each request with need_reply, while another thread kills the
+// daemon at random instants. After each kill, before anything is started or connected, the database of the dead daemon must
+// say exactly what was acknowledged, or that and the one request that was on its way.
+//
+//   store_storm [--kills N] [--seed S] [--caught] VRINGD     --caught: a build with a seeded bug, which must be caught
+//
+// At least 30 % of the kills must hit with a request outstanding. Exit status 0: as expected; 1: not; 3: could not be run.
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "driver/fe.h"
+#include "proto/daemon.h"
+#include "record.h"
+#include "wire/vu_table.h"
+
+#define RINGS 4u
+#define REGION (UINT64_C(1) << 20)
+
+struct storm {
+	struct daemon d;
+	struct fe *fe;
+	struct record acked; // what must be there
+	struct record ahead; // with the request on its way
+	bool outstanding;
+	uint64_t acks; // of all lives
+	uint64_t offered; // of the life before
+	int fd; // an eventfd for everything
+	int log;
+	uint64_t state; // of the generator
+	unsigned kills, hits, ahead_seen;
+	unsigned max_delay_us;
+};
+
+static uint32_t pick(struct storm *s, uint32_t n)
+{
+	s->state = s->state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+	return (uint32_t)(s->state >> 33) % n;
+}
+
+// One request with its acknowledgement. s->ahead is the state that it leads to. False: the daemon is gone.
+static bool ask(struct storm *s, uint32_t id, const void *payload, uint32_t size, const int *fds, unsigned n_fds)
+{
+	s->ahead.any = true;
+	s->outstanding = true;
+	enum fe_res res;
+	if (id == VU_SET_LOG_BASE) {
+		struct conn_msg m;
+		res = fe_send(s->fe, id, 0, payload, size, fds, n_fds) ? fe_recv(s->fe, &m, id) : FE_CLOSED;
+	} else {
+		res = fe_ack(s->fe, id, payload, size, fds, n_fds);
+	}
+	if (res == FE_OK) {
+		s->acked = s->ahead;
+		s->outstanding = false;
+		s->acks++;
+		return true;
+	}
+	if (res != FE_CLOSED)
+		printf("store: %s: %s (%s)\n", vu_name(id), fe_res_name(res), s->fe->err_text);
+	return false;
+}
+
+static bool ask_u64(struct storm *s, uint32_t id, uint64_t value)
+{
+	return ask(s, id, &value, sizeof(value), NULL, 0);
+}
+
+static bool ask_state(struct storm *s, uint32_t id, unsigned q, uint32_t v)
+{
+	struct vu_state st = {.index = q, .num = v};
+	return ask(s, id, &st, sizeof(st), NULL, 0);
+}
+
+static bool ask_fd(struct storm *s, uint32_t id, unsigned q)
+{
+	bool poll = id != VU_SET_VRING_KICK && pick(s, 4) == 0;
+	uint64_t v = q | (poll ? VU_RING_NOFD : 0);
+	uint8_t how = poll ? SNAP_FD_POLL : SNAP_FD_GIVEN;
+	struct snap_ring *r = &s->ahead.snap.ring[q];
+	*(id == VU_SET_VRING_KICK ? &r->kick : id == VU_SET_VRING_CALL ? &r->call : &r->err) = how;
+	s->ahead.known[q] |= id == VU_SET_VRING_KICK ? KNOW_KICK | KNOW_STARTED : id == VU_SET_VRING_CALL ? KNOW_CALL : KNOW_ERR;
+	if (id == VU_SET_VRING_KICK)
+		r->started = true;
+	return ask(s, id, &v, sizeof(v), &s->fd, poll ? 0 : 1);
+}
+
+static bool set_mem(struct storm *s)
+{
+	struct vu_memory t;
+	int fds[VU_MAX_FDS];
+	uint32_t size = gmem_table(s->fe->mem, &t, fds);
+	struct snap *n = &s->ahead.snap;
+	n->n_regions = t.n;
+	for (unsigned i = 0; i < t.n; i++)
+		n->region[i] = (struct snap_region){.guest_addr = t.region[i].guest_addr, .size = t.region[i].size,
+						    .user_addr = t.region[i].user_addr, .mmap_offset = t.region[i].mmap_offset};
+	return ask(s, VU_SET_MEM_TABLE, &t, size, fds, t.n);
+}
+
+static bool set_addr(struct storm *s, unsigned q)
+{
+	const struct vq *v = &s->fe->ring[q].vq;
+	struct snap_ring *r = &s->ahead.snap.ring[q];
+	struct vu_addr a = {.index = q,
+			    .flags = pick(s, 2),
+			    .desc = gmem_uaddr(s->fe->mem, v->desc_gpa),
+			    .used = gmem_uaddr(s->fe->mem, v->used_gpa),
+			    .avail = gmem_uaddr(s->fe->mem, v->avail_gpa),
+			    .log = v->used_gpa};
+	r->has_addr = true;
+	r->addr_flags = a.flags;
+	r->desc = a.desc;
+	r->used = a.used;
+	r->avail = a.avail;
+	r->log = a.log;
+	s->ahead.known[q] |= KNOW_ADDR;
+	return ask(s, VU_SET_VRING_ADDR, &a, sizeof(a), NULL, 0);
+}
+
+static bool stop(struct storm *s, unsigned q)
+{
+	struct snap_ring *r = &s->ahead.snap.ring[q];
+	uint32_t base;
+	r->started = false;
+	s->ahead.known[q] &= ~(unsigned)(KNOW_BASE | KNOW_ADDR | KNOW_KICK | KNOW_CALL | KNOW_ERR);
+	s->ahead.known[q] |= KNOW_STARTED;
+	s->outstanding = true;
+	enum fe_res res = fe_get_base(s->fe, q, &base);
+	if (res != FE_OK)
+		return false;
+	r->base = base;
+	s->ahead.known[q] |= KNOW_BASE;
+	s->ahead.any = true;
+	s->acked = s->ahead;
+	s->outstanding = false;
+	s->acks++;
+	return true;
+}
+
+static bool set_up(struct storm *s, unsigned q)
+{
+	struct snap_ring *r = &s->ahead.snap.ring[q];
+	uint16_t base = (uint16_t)pick(s, 65536);
+	r->num = s->fe->conf.ring_size;
+	s->ahead.known[q] |= KNOW_NUM;
+	if (!ask_state(s, VU_SET_VRING_NUM, q, r->num))
+		return false;
+	vq_reset(&s->fe->ring[q].vq, base, false);
+	r->base = base;
+	s->ahead.known[q] |= KNOW_BASE;
+	return ask_state(s, VU_SET_VRING_BASE, q, base) && set_addr(s, q) && ask_fd(s, VU_SET_VRING_CALL, q) &&
+	       ask_fd(s, VU_SET_VRING_KICK, q);
+}
+
+static bool enable(struct storm *s, unsigned q)
+{
+	struct snap_ring *r = &s->ahead.snap.ring[q];
+	r->enabled = pick(s, 3) != 0;
+	s->ahead.known[q] |= KNOW_ENABLED;
+	return ask_state(s, VU_SET_VRING_ENABLE, q, r->enabled);
+}
+
+static bool features(struct storm *s, bool log)
+{
+	struct snap *n = &s->ahead.snap;
+	n->has_features = true;
+	n->features_acked = s->fe->features | (log ? BIT64(VHOST_F_LOG_ALL) : 0);
+	return ask_u64(s, VU_SET_FEATURES, n->features_acked);
+}
+
+static bool log_base(struct storm *s)
+{
+	struct vu_log l = {.size = 4096, .offset = 4096 * pick(s, 2)};
+	struct snap *n = &s->ahead.snap;
+	n->has_log = true;
+	n->log_size = l.size;
+	n->log_offset = l.offset;
+	return ask(s, VU_SET_LOG_BASE, &l, sizeof(l), &s->log, 1);
+}
+
+static bool greet(struct storm *s)
+{
+	struct snap *n = &s->ahead.snap;
+	struct fe *fe = s->fe;
+	memset(&s->acked, 0, sizeof(s->acked));
+	s->ahead = s->acked;
+	s->outstanding = false;
+	if (fe_get_u64(fe, VU_GET_FEATURES, &fe->offered) != FE_OK ||
+	    fe_get_u64(fe, VU_GET_PROTOCOL_FEATURES, &fe->protocol_offered) != FE_OK)
+		return false;
+	if ((s->offered & ~fe->offered) != 0) {
+		printf("store: features 0x%llx are not offered any more\n", (unsigned long long)(s->offered & ~fe->offered));
+		s->kills = 0; // seen by the caller as a failure to run
+		return false;
+	}
+	s->offered = fe->offered;
+	fe->features = (fe->offered & FE_FEATURES) | BIT64(VHOST_USER_F_PROTOCOL_FEATURES);
+	fe->protocol = fe->protocol_offered & FE_PROTOCOL;
+	// The first one has no acknowledgement: REPLY_ACK comes into force with it. The owner's is behind it.
+	n->has_protocol = true;
+	n->protocol_features = fe->protocol;
+	s->ahead.any = true;
+	if (!fe_send(fe, VU_SET_PROTOCOL_FEATURES, 0, &fe->protocol, 8, NULL, 0))
+		return false;
+	s->outstanding = true;
+	if (fe_barrier(fe) != FE_OK)
+		return false;
+	s->acked = s->ahead;
+	n->owned = true;
+	if (!ask(s, VU_SET_OWNER, NULL, 0, NULL, 0))
+		return false;
+	n->mtu = (uint16_t)(1500 + pick(s, 100));
+	return ask_u64(s, VU_NET_SET_MTU, n->mtu) && features(s, false) && set_mem(s);
+}
+
+// Requests until the daemon is gone.
+static void rage(struct storm *s)
+{
+	bool logging = false;
+	if (!greet(s))
+		return;
+	for (bool ok = true; ok;) {
+		unsigned q = pick(s, RINGS);
+		bool started = s->acked.snap.ring[q].started;
+		switch (pick(s, 10)) {
+		case 0:
+		case 1:
+			ok = enable(s, q);
+			break;
+		case 2:
+			ok = ask_fd(s, VU_SET_VRING_CALL, q);
+			break;
+		case 3:
+			ok = ask_fd(s, VU_SET_VRING_ERR, q);
+			break;
+		case 4:
+			ok = set_mem(s);
+			break;
+		case 5:
+			// As a migration does it: the log, then LOG_ALL. Off again it stays off: what a log off does to has_log is not said.
+			if (!logging) {
+				ok = log_base(s) && features(s, true);
+				logging = true;
+			} else {
+				ok = log_base(s);
+			}
+			break;
+		default:
+			ok = started ? stop(s, q) : set_up(s, q);
+			break;
+		}
+	}
+}
+
+static void *killer_main(void *arg)
+{
+	struct storm *s = arg;
+	uint64_t us = s->max_delay_us;
+	struct timespec ts = {.tv_sec = (time_t)(us / 1000000), .tv_nsec = (long)(us % 1000000) * 1000};
+	nanosleep(&ts, NULL);
+	kill(s->d.pid, SIGKILL);
+	return NULL;
+}
+
+// One life: storm, kill, look. Returns NULL, or what is wrong.
+static const char *life(struct storm *s)
+{
+	static char text[300];
+	char path[128];
+	pthread_t killer;
+	struct snap stored;
+	uint64_t seq;
+	bool found;
+	if (!fe_connect(s->fe, daemon_path(&s->d, "a"))) {
+		snprintf(text, sizeof(text), "no connection: %s", s->fe->err_text);
+		return text;
+	}
+	s->max_delay_us = 500 + pick(s, 40000);
+	if (pthread_create(&killer, NULL, killer_main, s) != 0)
+		return "no thread";
+	rage(s);
+	pthread_join(killer, NULL);
+	waitpid(s->d.pid, &s->d.status, 0);
+	s->d.pid = -1;
+	fe_disconnect(s->fe);
+	if (!WIFSIGNALED(s->d.status) || WTERMSIG(s->d.status) != SIGKILL)
+		return "the daemon ended by itself";
+	s->kills++;
+	s->hits += s->outstanding;
+	snprintf(path, sizeof(path), "%s/state.db", s->d.state);
+	if (!record_load(path, "a", &stored, &found, &seq, text, sizeof(text)))
+		return text;
+	const char *differs = record_differs(&s->acked, &stored, found);
+	if (differs == NULL)
+		return NULL;
+	const char *ahead = s->outstanding ? record_differs(&s->ahead, &stored, found) : differs;
+	if (ahead == NULL) {
+		s->ahead_seen++;
+		return NULL;
+	}
+	snprintf(text, sizeof(text), "stored state differs from what was acknowledged: %s%s%s (message %llu is the last stored)", differs,
+		 s->outstanding ? "; from that with the request on its way: " : "", s->outstanding ? ahead : "",
+		 (unsigned long long)seq);
+	return text;
+}
+
+static int storm(struct storm *s, unsigned kills, bool caught)
+{
+	const char *wrong = NULL;
+	unsigned bad = 0, n;
+	for (n = 0; n < kills; n++) {
+		wrong = life(s);
+		if (wrong != NULL) {
+			printf("store: kill %u: %s\n", n + 1, wrong);
+			bad++;
+			if (!caught || s->d.pid > 0 || strstr(wrong, "differs") == NULL)
+				break;
+		}
+		if (!daemon_again(&s->d))
+			break;
+		if (caught && bad > 0)
+			break;
+	}
+	printf("store: %u kills, %u with a request outstanding, %u of those found committed; %llu requests acknowledged; %u wrong\n",
+	       s->kills, s->hits, s->ahead_seen, (unsigned long long)s->acks, bad);
+	if (caught)
+		return bad > 0 && wrong != NULL && strstr(wrong, "differs") != NULL ? 0 : 1;
+	if (bad == 0 && s->hits * 10 < s->kills * 3) {
+		printf("store: too few kills hit a request: that proves nothing\n");
+		return 1;
+	}
+	return bad == 0 && s->kills == kills ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+	static const char *const args[] = {"--no-keeper", "--port", "vhost-user,id=a", NULL};
+	static struct storm s;
+	struct fe_conf conf = {.pairs = RINGS / 2, .ring_size = 64, .mem = {.regions = 2, .region_bytes = REGION}};
+	unsigned kills = 100;
+	bool caught = false;
+	int i = 1, status = 3;
+	s.state = 1;
+	for (; i < argc && argv[i][0] == '-'; i++) {
+		if (strcmp(argv[i], "--caught") == 0)
+			caught = true;
+		else if (strcmp(argv[i], "--kills") == 0 && i + 1 < argc)
+			kills = (unsigned)strtoul(argv[++i], NULL, 10);
+		else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc)
+			s.state = strtoull(argv[++i], NULL, 10);
+	}
+	if (i >= argc || kills == 0) {
+		fprintf(stderr, "usage: store_storm [--kills N] [--seed S] [--caught] VRINGD\n");
+		return 2;
+	}
+	signal(SIGPIPE, SIG_IGN);
+	s.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	s.log = memfd_create("log", MFD_CLOEXEC);
+	s.fe = fe_new(&conf);
+	if (s.fe != NULL && s.fd >= 0 && s.log >= 0 && ftruncate(s.log, 3 * 4096) == 0 && daemon_start(&s.d, argv[i], args)) {
+		s.fe->conf.timeout_ms = 20000;
+		status = storm(&s, kills, caught);
+	}
+	fe_free(s.fe);
+	daemon_kill(&s.d);
+	daemon_clean(&s.d);
+	fd_reset(&s.fd);
+	fd_reset(&s.log);
+	return status;
+}
