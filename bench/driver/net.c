@@ -284,7 +284,11 @@ bool net_rx(struct net *n, struct net_frame *f)
 		return net_rx_bad(n, "used length outside header..buffer");
 	n->hdr.num_buffers = 1;
 	net_rx_copy(n, slot, 0, (uint8_t *)&n->hdr, n->hdr_len);
-	if (n->hdr.num_buffers == 0 || n->hdr.num_buffers > n->rx_slots || (!n->mergeable && n->hdr.num_buffers != 1))
+	if (!n->mergeable && n->hdr.num_buffers != 1) {
+		n->odd_num_buffers++;
+		n->hdr.num_buffers = 1;
+	}
+	if (n->hdr.num_buffers == 0 || n->hdr.num_buffers > n->rx_slots)
 		return net_rx_bad(n, "num_buffers is impossible");
 	f->hdr = &n->hdr;
 	f->buffers = n->hdr.num_buffers;

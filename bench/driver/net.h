@@ -75,6 +75,7 @@ struct net {
 	struct net_hdr hdr;
 	// counters
 	uint64_t sent, received, foreign;
+	uint64_t odd_num_buffers; // not 1 without MRG_RXBUF: the specification asks for 1, some back ends leave 0
 	const char *broken; // the device broke a rule: what
 };
 

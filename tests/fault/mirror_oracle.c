@@ -32,11 +32,10 @@ static bool traffic(struct lan *l, unsigned frames)
 {
 	static const uint32_t sizes[] = {60, 300, 1514, 700, 1000};
 	uint64_t sent[2] = {0, 0}, got[2] = {0, 0};
-	uint32_t len = 60;
 	while (got[0] < frames || got[1] < frames)
 		for (unsigned i = 0; i < 2; i++) {
 			for (; sent[i] < frames && sent[i] < got[i] + WINDOW; sent[i]++) {
-				len = sizes[sent[i] % ARRAY_LEN(sizes)];
+				uint32_t len = sizes[sent[i] % ARRAY_LEN(sizes)];
 				if (!net_send_numbered(&l->net[i][0], l->mac[!i], l->mac[i], i, sent[i], len))
 					return false;
 			}

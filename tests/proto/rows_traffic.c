@@ -48,6 +48,8 @@ static void run_layouts(struct bed *b)
 					continue;
 				if (lan_open(&l, b, 2, fcs, ncs, bases[(tx + rx + w) % 3]))
 					lan_both(&l, 80); // more than a ring's length
+				if (l.net[0][0].odd_num_buffers + l.net[1][0].odd_num_buffers != 0)
+					bed_fail(b, "num_buffers is not 1 without mergeable buffers");
 				lan_close(&l);
 				bed_case_end(b);
 			}

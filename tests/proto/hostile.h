@@ -1,0 +1,38 @@
+// What a hostile guest writes into its rings: cases as data, one function that writes each kind.
+#ifndef PROTO_HOSTILE_H
+#define PROTO_HOSTILE_H
+
+#include "proto/lan.h"
+
+#define HOSTILE_RING 64u // entries
+#define HOSTILE_FRAME 100u // bytes of the frame behind the header at data
+
+struct hostile {
+	struct lan lan; // guest 0 is hostile, guest 1 an ordinary one
+	struct vq *q; // the ring in hand
+	struct gmem *mem;
+	uint64_t data; // 128 KiB of the driver's; at its start a header and a frame
+	uint64_t edge; // where the second region begins, adjacent to the first
+	uint64_t end; // of all memory
+};
+
+struct hostile_case {
+	const char *name; // NULL ends a table
+	void (*make)(struct hostile *h, unsigned arg);
+	unsigned arg;
+	int deliver; // 1: must arrive; -1: must not; 0: either
+};
+
+extern const struct hostile_case hostile_tx[], hostile_rx[];
+
+static inline void hostile_put(struct hostile *h, uint16_t i, uint64_t addr, uint32_t len, uint16_t flags, uint16_t next)
+{
+	h->q->desc[i] = (struct vq_desc){.addr = addr, .len = len, .flags = flags, .next = next};
+}
+
+static inline struct vq_desc *hostile_table(struct hostile *h, uint64_t at)
+{
+	return (struct vq_desc *)(void *)gmem_at(h->mem, at);
+}
+
+#endif
