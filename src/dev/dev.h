@@ -92,6 +92,7 @@ const struct snap *dev_snap(const struct dev *dev);
 // Running = given to the datapath in DEV_RUN.
 bool dev_ring_running(const struct dev *dev, unsigned q);
 struct vring *dev_ring(const struct dev *dev, unsigned q); // NULL if none; for counters and `rings`
+int dev_ring_err_fd(const struct dev *dev, unsigned q); // borrowed, -1: none given
 unsigned dev_rings_running(const struct dev *dev);
 bool dev_logging(const struct dev *dev); // LOG_ALL acknowledged and a log mapped
 uint64_t dev_pages_logged(const struct dev *dev); // over this device's life

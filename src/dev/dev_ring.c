@@ -1,0 +1,219 @@
+// When a ring runs, and how a transition becomes true.
+//
+// A ring is given to the datapath iff: its kick was given and it was not stopped since (started), size and addresses are known
+// and resolve, it is enabled (or was explicitly disabled: then transmit is consumed and discarded; never enabled yet: it is
+// parked), and the log gate is open: with LOG_ALL acknowledged no frame moves before a log is mapped, or pages would be lost.
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/fd.h"
+#include "dev/dev_int.h"
+#include "dirty/vbase.h"
+
+static enum dev_want want_of(const struct snap *s, unsigned q, bool has_mem, bool has_log)
+{
+	const struct snap_ring *r = &s->ring[q];
+	if (!r->started || r->num == 0 || !r->has_addr || !has_mem || !s->has_features)
+		return DEV_WANT_NO;
+	if (bits_has(s->features_acked, VHOST_F_LOG_ALL) && !has_log)
+		return DEV_WANT_NO;
+	if (r->enabled)
+		return DEV_WANT_RUN;
+	return r->ever_disabled ? DEV_WANT_DISCARD : DEV_WANT_NO;
+}
+
+static enum err build(struct dev *dev, struct dev_txn *txn, unsigned q, struct why *why)
+{
+	const struct snap_ring *r = &txn->next.ring[q];
+	bool logs = bits_has(txn->next.features_acked, VHOST_F_LOG_ALL);
+	struct vring_conf c = {
+		.num = r->num,
+		.features = txn->next.features_acked,
+		.mem = txn->mem_set ? txn->mem : dev->mem,
+		.desc_uaddr = r->desc,
+		.avail_uaddr = r->avail,
+		.used_uaddr = r->used,
+		.log = !logs ? NULL : txn->log_set ? txn->log : dev->log,
+		.log_used = (r->addr_flags & VU_VRING_F_LOG) != 0,
+		.log_gpa = r->log,
+		.call_fd = txn->fd_kind == DEV_FD_CALL && txn->fd_q == q ? txn->fd : dev->ring[q].call,
+	};
+	struct why inner = { "" };
+	enum err e = vring_new(&txn->ring[q], &c, &inner);
+	if (e == REFUSED)
+		return refuse(why, "ring %u: %s", q, inner.text);
+	return e == OK ? OK : ours(why, "ring %u: %s", q, inner.text);
+}
+
+// Does the vring object depend on something that changes?
+static bool stale(const struct dev *dev, const struct dev_txn *txn, unsigned q)
+{
+	const struct snap_ring *a = &dev->snap.ring[q], *b = &txn->next.ring[q];
+	return txn->mem_set || txn->log_set || dev->snap.features_acked != txn->next.features_acked || a->num != b->num ||
+	       a->desc != b->desc || a->avail != b->avail || a->used != b->used || a->log != b->log ||
+	       a->addr_flags != b->addr_flags;
+}
+
+enum err dev_ring_plan(struct dev *dev, struct dev_txn *txn, struct why *why)
+{
+	bool has_mem = txn->mem_set ? txn->mem != NULL : dev->mem != NULL;
+	bool has_log = txn->log_set ? txn->log != NULL : dev->log != NULL;
+	for (unsigned q = 0; q < dev->n_rings; q++) {
+		enum dev_want now = dev->ring[q].now;
+		txn->want[q] = want_of(&txn->next, q, has_mem, has_log);
+		bool rebuild = txn->want[q] != DEV_WANT_NO && (now == DEV_WANT_NO || stale(dev, txn, q));
+		bool new_kick = txn->fd_kind == DEV_FD_KICK && txn->fd_q == q;
+		if (rebuild) {
+			enum err e = build(dev, txn, q, why);
+			if (e != OK)
+				return e;
+		}
+		if (now != DEV_WANT_NO && (rebuild || txn->want[q] != now || new_kick || (txn->mem_set && dev->mem)))
+			txn->touch |= UINT32_C(1) << q;
+	}
+	return OK;
+}
+
+void dev_txn_abort(struct dev_txn *txn)
+{
+	for (unsigned q = 0; q < SNAP_MAX_RINGS; q++)
+		vring_free(txn->ring[q]);
+	if (txn->mem_set)
+		mem_free(txn->mem);
+	if (txn->log_set)
+		dirty_free(txn->log);
+	fd_reset(&txn->fd);
+}
+
+// Where a ring that starts afresh begins: at the base that was given, unless used.idx says that what lies between the two was
+// never returned to the driver.
+static uint16_t start_at(struct dev *dev, unsigned q, const struct vring *ring)
+{
+	const struct snap_ring *r = &dev->snap.ring[q];
+	uint16_t base = (uint16_t)r->base, used = vring_used_idx(ring);
+	switch (vbase_compare(base, used, r->num)) {
+	case VBASE_EQUAL:
+		break;
+	case VBASE_AHEAD:
+		dev_event(dev, DEV_EV_BASE_DIFFERS, q, "base %u is ahead of used.idx %u: starting at used.idx", base, used);
+		return used;
+	case VBASE_WILD:
+		dev_event(dev, DEV_EV_BASE_DIFFERS, q, "base %u does not fit used.idx %u: starting at base", base, used);
+		break;
+	}
+	return base;
+}
+
+static void swap_fd(struct dev *dev, struct dev_txn *txn)
+{
+	struct dev_ring *r = &dev->ring[txn->fd_q];
+	int old = -1;
+	switch (txn->fd_kind) {
+	case DEV_FD_NONE:
+		return;
+	case DEV_FD_KICK: // the ring is out of the datapath
+		fd_replace(&r->kick, fd_take(&txn->fd));
+		return;
+	case DEV_FD_ERR:
+		fd_replace(&r->err, fd_take(&txn->fd));
+		return;
+	case DEV_FD_LOG:
+		fd_replace(&dev->log_fd, fd_take(&txn->fd));
+		return;
+	case DEV_FD_CALL: // a running ring goes on: publish the new one, wait, close the old one, signal the new one once
+		old = r->call;
+		r->call = fd_take(&txn->fd);
+		if (r->ring) {
+			vring_set_call(r->ring, r->call);
+			dev->ops->sync(dev->arg);
+			vring_call_now(r->ring);
+		}
+		fd_reset(&old);
+		return;
+	}
+}
+
+// Put ring q back, or in for the first time.
+static void ring_in(struct dev *dev, struct dev_txn *txn, unsigned q, bool was_in)
+{
+	struct dev_ring *r = &dev->ring[q];
+	if (txn->ring[q]) {
+		uint16_t at = was_in ? vring_position(r->ring).used : start_at(dev, q, txn->ring[q]);
+		vring_restore(txn->ring[q], at);
+		vring_free(r->ring);
+		r->ring = txn->ring[q];
+		txn->ring[q] = NULL;
+	}
+	r->now = txn->want[q];
+	dev->ops->ring_publish(dev->arg, q, r->ring, r->kick, r->now == DEV_WANT_RUN ? DEV_RUN : DEV_DISCARD);
+}
+
+static void tell(struct dev *dev, const struct snap *before)
+{
+	bool logged = bits_has(before->features_acked, VHOST_F_LOG_ALL);
+	bool logs = bits_has(dev->snap.features_acked, VHOST_F_LOG_ALL);
+	if (dev->snap.has_features && !dev->negotiated) {
+		dev->negotiated = true;
+		dev_event(dev, DEV_EV_NEGOTIATED, 0, "features 0x%llx", (unsigned long long)dev->snap.features_acked);
+	}
+	if (logs && !logged)
+		dev_event(dev, DEV_EV_LOG_START, 0, "dirty logging starts");
+	if (logged && !logs)
+		dev_event(dev, DEV_EV_LOG_STOP, 0, "dirty logging ends");
+	for (unsigned q = 0; q < dev->n_rings; q++) {
+		if (dev->snap.ring[q].started && !before->ring[q].started)
+			dev_event(dev, DEV_EV_RING_START, q, "started at %u", dev->snap.ring[q].base);
+		if (!dev->snap.ring[q].started && before->ring[q].started)
+			dev_event(dev, DEV_EV_RING_STOP, q, "stopped at %u", dev->snap.ring[q].base);
+	}
+}
+
+void dev_apply(struct dev *dev, struct dev_txn *txn)
+{
+	struct snap before = dev->snap;
+	uint32_t was_in = 0;
+	for (unsigned q = 0; q < dev->n_rings; q++) {
+		if (dev->ring[q].ring)
+			was_in |= UINT32_C(1) << q;
+		if (txn->touch & UINT32_C(1) << q)
+			dev->ops->ring_retract(dev->arg, q, !txn->next.ring[q].started);
+	}
+	dev->snap = txn->next;
+	swap_fd(dev, txn);
+	for (unsigned q = 0; q < dev->n_rings; q++) {
+		struct dev_ring *r = &dev->ring[q];
+		bool in = (was_in >> q) & 1u;
+		if (txn->want[q] != DEV_WANT_NO && (!in || (txn->touch >> q & 1u))) {
+			ring_in(dev, txn, q, in);
+		} else if (txn->want[q] == DEV_WANT_NO && in) {
+			vring_free(r->ring);
+			r->ring = NULL;
+			r->now = DEV_WANT_NO;
+		}
+		if (!dev->snap.ring[q].started && before.ring[q].started) {
+			fd_reset(&r->kick); // a stopped ring keeps nothing to wake it or to wake the guest by
+			fd_reset(&r->call);
+		}
+	}
+	if (txn->mem_set || txn->log_set) // no ring knows the old ones any more, and no thread is inside them
+		dev->ops->sync(dev->arg);
+	if (txn->mem_set) {
+		mem_free(dev->mem);
+		dev->mem = txn->mem;
+	}
+	if (txn->log_set) {
+		if (dev->log) {
+			dev->marked_past += atomic_load(&dev->log->marked);
+			dev->missed_past += atomic_load(&dev->log->missed);
+		}
+		dirty_free(dev->log);
+		dev->log = txn->log;
+	}
+	tell(dev, &before);
+	if (txn->reset)
+		dev_event(dev, DEV_EV_RESET, 0, "RESET_OWNER: all rings disabled");
+	if (txn->rarp)
+		dev->ops->rarp(dev->arg, txn->rarp_mac);
+	fd_reset(&txn->fd);
+}
