@@ -56,11 +56,14 @@ enum timeline_event {
 };
 
 void timeline_open(struct timeline *t, uint64_t id, const char *port, const char *guest, enum timeline_role role, uint64_t now_us);
-// Feed an event; returns true if the record is complete with it (its outcome is set, it will not change but for late first_*
-// moments and announcements, which may still be fed).
+// Feed an event; returns true if the record is complete with it, once (its outcome is set, it will not change but for late
+// first_* moments and announcements, which may still be fed). A source whose rings stood still when logging began is told so by
+// TL_RINGS_STOPPED. A destination whose connection closes before it arrived is `unknown`.
 bool timeline_feed(struct timeline *t, enum timeline_event ev, uint64_t now_us);
+// An announcement was sent or asked for. At a destination whose rings run it completes the record (look at the outcome).
 void timeline_announced(struct timeline *t, const char *kind, const uint8_t mac[6], uint32_t round, uint64_t now_us);
-// At the destination: the source's record on this switch tells when the guest stopped. Fills blackout_us of both.
+// At the destination: the source's record on this switch tells when the guest stopped. Fills blackout_us of both,
+// if both moments are known by now; may be called again.
 void timeline_join(struct timeline *source, struct timeline *destination);
 const char *timeline_outcome_name(enum timeline_outcome o); // "running", "left", ...
 const char *timeline_role_name(enum timeline_role r); // "source", "destination"
