@@ -20,10 +20,10 @@ struct conn_msg {
 };
 
 enum conn_got {
-	CONN_MSG, // a whole message
-	CONN_CLOSED, // end of file or reset, at any byte
+	CONN_MSG,     // a whole message
+	CONN_CLOSED,  // end of file or reset, at any byte
 	CONN_TIMEOUT, // nothing, or not all of a message, in time
-	CONN_JUNK, // a payload longer than VU_MAX_PAYLOAD
+	CONN_JUNK,    // a payload longer than VU_MAX_PAYLOAD
 };
 
 // Connect to a listening path, retrying until timeout_ms (a daemon that is about to listen). -1 with errno.
@@ -34,7 +34,8 @@ int conn_accept(int listener, unsigned timeout_ms);
 // Send n bytes, descriptors with the first of them (n_fds <= CONN_MAX_FDS). False with errno: EPIPE, ECONNRESET if closed.
 bool conn_send(int sock, const void *bytes, size_t n, const int *fds, unsigned n_fds);
 // Header and payload in one send; size is what the header says and what is sent.
-bool conn_send_msg(int sock, uint32_t id, uint32_t flags, const void *payload, uint32_t size, const int *fds, unsigned n_fds);
+bool conn_send_msg(int sock, uint32_t id, uint32_t flags, const void *payload, uint32_t size, const int *fds,
+		   unsigned n_fds);
 // One message. msg is filled only with CONN_MSG; its descriptors then belong to the caller.
 enum conn_got conn_recv(int sock, struct conn_msg *msg, unsigned timeout_ms);
 void conn_msg_close_fds(struct conn_msg *msg);

@@ -6,11 +6,11 @@
 #include "base/fd.h"
 #include "driver/fe.h"
 
-#define TRY(call)                                                                                                              \
-	do {                                                                                                                   \
-		enum fe_res try_res = (call);                                                                                  \
-		if (try_res != FE_OK)                                                                                          \
-			return try_res;                                                                                        \
+#define TRY(call)                             \
+	do {                                  \
+		enum fe_res try_res = (call); \
+		if (try_res != FE_OK)         \
+			return try_res;       \
 	} while (0)
 
 static enum fe_res fe_tell_u64(struct fe *fe, bool ask, uint32_t id, uint64_t value)

@@ -151,7 +151,9 @@ bool flog_equal(const struct flog *l, struct flog_diff *diff)
 				continue;
 			for (uint64_t b = at; diff->pages == 0 && b < at + GMEM_PAGE; b++)
 				if (r->host[b] != l->mirror[i][b]) {
-					*diff = (struct flog_diff){.pages = 0, .gpa = r->gpa + b, .memory = r->host[b],
+					*diff = (struct flog_diff){.pages = 0,
+								   .gpa = r->gpa + b,
+								   .memory = r->host[b],
 								   .mirror = l->mirror[i][b]};
 					break;
 				}

@@ -13,27 +13,27 @@
 
 struct flog {
 	const struct gmem *mem; // borrowed
-	int fd; // to be sent with SET_LOG_BASE
-	uint64_t bytes; // of the bitmap
-	uint64_t file_offset; // where it begins in the file
+	int fd;                 // to be sent with SET_LOG_BASE
+	uint64_t bytes;         // of the bitmap
+	uint64_t file_offset;   // where it begins in the file
 	uint64_t *words;
 	void *map;
 	uint64_t map_len;
 	uint8_t *mirror[VU_MAX_REGIONS];
 	uint64_t rounds, pages; // harvested
-	uint64_t stray; // bits that name no page of the guest
+	uint64_t stray;         // bits that name no page of the guest
 	struct flog_thread *thread;
 };
 
 struct flog_diff {
-	uint64_t pages; // that differ
-	uint64_t gpa; // of the first byte that differs
+	uint64_t pages;         // that differ
+	uint64_t gpa;           // of the first byte that differs
 	uint8_t memory, mirror; // what is there
 };
 
 // A log big enough for mem, at file_offset (a multiple of a page) in its file. The mirror is empty until flog_copy_all.
 struct flog *flog_new(const struct gmem *mem, uint64_t file_offset); // NULL: no memory
-void flog_free(struct flog *l); // NULL is fine; stops the thread
+void flog_free(struct flog *l);                                      // NULL is fine; stops the thread
 // The first pass: copy everything. After the back end has acknowledged that it logs, as a migration does it.
 void flog_copy_all(struct flog *l);
 // One round; returns how many pages it copied.

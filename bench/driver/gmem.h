@@ -18,18 +18,18 @@
 enum gmem_owner { GMEM_DRIVER, GMEM_DEVICE };
 
 struct gmem_conf {
-	unsigned regions; // 1..8; 0: 1
+	unsigned regions;      // 1..8; 0: 1
 	uint64_t region_bytes; // of each, a multiple of a page; 0: 16 MiB
-	uint64_t first_gpa; // 0: 1 MiB
-	uint64_t gap; // between regions in guest-physical space, a multiple of a page
-	uint64_t file_offset; // where each region starts in its file, a multiple of a page
+	uint64_t first_gpa;    // 0: 1 MiB
+	uint64_t gap;          // between regions in guest-physical space, a multiple of a page
+	uint64_t file_offset;  // where each region starts in its file, a multiple of a page
 };
 
 struct gmem_region {
 	uint64_t gpa, size, uaddr, offset;
 	int fd;
-	uint8_t *host; // of the region's first byte
-	uint64_t used; // handed out
+	uint8_t *host;         // of the region's first byte
+	uint64_t used;         // handed out
 	uint8_t *device_pages; // one byte a page: 1 if the device owns it
 };
 
@@ -39,7 +39,7 @@ struct gmem {
 };
 
 struct gmem *gmem_new(const struct gmem_conf *conf); // NULL: no memory
-void gmem_free(struct gmem *m); // NULL is fine
+void gmem_free(struct gmem *m);                      // NULL is fine
 // An area of whole pages of its own; the area starts skew (< 4096) bytes into the first. Returns its guest-physical
 // address, 0 if no region has room. Regions are filled in order, from prefer on.
 uint64_t gmem_area(struct gmem *m, unsigned prefer, enum gmem_owner owner, uint64_t bytes, uint32_t skew);

@@ -18,9 +18,9 @@ static uint32_t net_round(uint32_t n, uint32_t to)
 
 static bool net_init_tx(struct net *n, struct gmem *mem)
 {
-	unsigned per = n->conf.tx == NET_TX_ONE || n->conf.tx == NET_TX_INDIRECT ? 1 :
-		       n->conf.tx == NET_TX_HDR_APART				 ? 2 :
-											   NET_PIECES;
+	unsigned per = n->conf.tx == NET_TX_ONE || n->conf.tx == NET_TX_INDIRECT ? 1
+		       : n->conf.tx == NET_TX_HDR_APART                          ? 2
+										 : NET_PIECES;
 	n->tx_slots = n->tx->size / per;
 	n->tx_stride = net_round(n->conf.max_frame + 12, 64);
 	n->tx_free = calloc(n->tx_slots, sizeof(*n->tx_free));
@@ -47,7 +47,7 @@ static bool net_init_rx(struct net *n, struct gmem *mem)
 	n->scratch = malloc(NET_SCRATCH);
 	if (n->rx_host == NULL || n->held == NULL || n->scratch == NULL)
 		return false;
-	// Nothing that a device writes looks like this: what it did not write is seen, and each of its writes changes the page.
+	// Nothing that a device writes looks like this: what it did not write is seen, each of its writes changes the page.
 	memset(n->rx_host, 0xa5, (size_t)n->rx_stride * n->rx_slots);
 	return true;
 }
@@ -158,8 +158,8 @@ void net_tx_put(struct net *n, uint32_t slot, uint32_t len, const struct net_hdr
 	}
 	if (n->conf.tx == NET_TX_INDIRECT) {
 		uint64_t table = (uint64_t)slot * NET_PIECES * 16;
-		ok = vq_add_indirect(n->tx, (struct vq_desc *)(void *)(n->tx_table + table), n->tx_table_gpa + table, b, count,
-				     slot);
+		ok = vq_add_indirect(n->tx, (struct vq_desc *)(void *)(n->tx_table + table), n->tx_table_gpa + table, b,
+				     count, slot);
 	} else {
 		ok = vq_add(n->tx, b, count, slot);
 	}

@@ -20,23 +20,23 @@ struct net_hdr { // virtio-net header; num_buffers is absent in the 10-byte form
 };
 
 enum net_tx_layout {
-	NET_TX_ONE, // header and frame in one descriptor
+	NET_TX_ONE,       // header and frame in one descriptor
 	NET_TX_HDR_APART, // header in its own
-	NET_TX_PIECES, // both in several, cut at odd places
-	NET_TX_INDIRECT, // the same pieces through an indirect table
+	NET_TX_PIECES,    // both in several, cut at odd places
+	NET_TX_INDIRECT,  // the same pieces through an indirect table
 };
 
 enum net_rx_layout {
-	NET_RX_ONE, // one buffer takes header and frame
+	NET_RX_ONE,       // one buffer takes header and frame
 	NET_RX_HDR_APART, // two descriptors
-	NET_RX_SPREAD, // first 10 header bytes, num_buffers, and frame in three different pages: for the log
+	NET_RX_SPREAD,    // first 10 header bytes, num_buffers, and frame in three different pages: for the log
 };
 
 struct net_conf {
 	uint32_t max_frame; // longest that is sent, 0: 1518
-	uint32_t rx_bytes; // of one receive buffer without its header, 0: 2036; SPREAD: at most 4096
-	unsigned rx_slots; // receive buffers, 0: as many as the ring takes
-	unsigned region; // of memory to take them from
+	uint32_t rx_bytes;  // of one receive buffer without its header, 0: 2036; SPREAD: at most 4096
+	unsigned rx_slots;  // receive buffers, 0: as many as the ring takes
+	unsigned region;    // of memory to take them from
 	enum net_tx_layout tx;
 	enum net_rx_layout rx;
 };
@@ -45,7 +45,7 @@ struct net_conf {
 
 struct net_frame {
 	const struct net_hdr *hdr; // num_buffers is 1 where the header has none
-	const uint8_t *data; // valid until net_rx_release
+	const uint8_t *data;       // valid until net_rx_release
 	uint32_t len;
 	unsigned buffers;
 };
@@ -76,7 +76,7 @@ struct net {
 	// counters
 	uint64_t sent, received, foreign;
 	uint64_t odd_num_buffers; // not 1 without MRG_RXBUF: the specification asks for 1, some back ends leave 0
-	const char *broken; // the device broke a rule: what
+	const char *broken;       // the device broke a rule: what
 };
 
 // Lay out buffers for pair p of fe (negotiated, driver reset) and post all receive buffers. False: no memory.

@@ -23,7 +23,7 @@ struct vq_elem {
 	uint32_t len;
 };
 
-struct vq_slot { // of a head
+struct vq_slot {        // of a head
 	uint16_t descs; // in the ring; 0: not out
 	uint32_t token;
 };
@@ -38,18 +38,18 @@ struct vq {
 	uint16_t size, mask;
 	bool event_idx;
 	struct vq_desc *desc;
-	uint16_t *avail; // flags, idx, ring[size], used_event
-	uint16_t *used; // flags, idx
+	uint16_t *avail;      // flags, idx, ring[size], used_event
+	uint16_t *used;       // flags, idx
 	struct vq_elem *elem; // the used ring
 	uint16_t *avail_event;
 	uint64_t desc_gpa, avail_gpa, used_gpa;
 	struct vq_slot *slot;
 	uint16_t free_head, n_free;
 	uint16_t next_avail; // free running
-	uint16_t published; // avail.idx as the device sees it
+	uint16_t published;  // avail.idx as the device sees it
 	uint16_t last_used;
-	int kick; // borrowed, -1: none
-	uint64_t kicks; // written
+	int kick;           // borrowed, -1: none
+	uint64_t kicks;     // written
 	const char *broken; // the device broke a rule: what
 };
 

@@ -82,8 +82,9 @@ static int measure(unsigned seconds, bool disturb)
 		return 3;
 	}
 	bool woke = pass(0, 1, g.mac[1], &us[0]) && pass(1, 0, g.mac[0], &us[1]);
-	printf("idle: %u guests, %u s: %llu switches, %llu us of run time; then a frame in %llu us and one back in %llu us\n", g.n,
-	       seconds, (unsigned long long)switches, (unsigned long long)cpu, (unsigned long long)us[0],
+	printf("idle: %u guests, %u s: %llu switches, %llu us of run time; then a frame in %llu us and one back in %llu "
+	       "us\n",
+	       g.n, seconds, (unsigned long long)switches, (unsigned long long)cpu, (unsigned long long)us[0],
 	       (unsigned long long)us[1]);
 	return switches == 0 && cpu == 0 && woke && us[0] <= WAKE_US && us[1] <= WAKE_US ? 0 : 1;
 }

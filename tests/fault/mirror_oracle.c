@@ -42,7 +42,8 @@ static bool traffic(struct lan *l, unsigned frames)
 			struct frame_id id;
 			const char *wrong = net_expect(&l->net[!i][0], &id, NULL, 3000);
 			if (wrong != NULL || id.seq != got[i]) {
-				bed_fail(l->b, "frame %llu: %s", (unsigned long long)got[i], wrong != NULL ? wrong : "another one");
+				bed_fail(l->b, "frame %llu: %s", (unsigned long long)got[i],
+					 wrong != NULL ? wrong : "another one");
 				return false;
 			}
 			got[i]++;
@@ -54,7 +55,9 @@ static bool traffic(struct lan *l, unsigned frames)
 static int run(struct bed *b, const struct variant *v, unsigned frames)
 {
 	struct lan l;
-	struct fe_conf fc = {.ring_size = 512, .spread = true, .features = FE_FEATURES & ~v->without,
+	struct fe_conf fc = {.ring_size = 512,
+			     .spread = true,
+			     .features = FE_FEATURES & ~v->without,
 			     .mem = {.region_bytes = 16 << 20, .file_offset = 4096}};
 	struct net_conf nc = {.rx = NET_RX_SPREAD, .rx_bytes = v->rx_bytes, .rx_slots = 192};
 	const struct fe_conf *fcs[] = {&fc, &fc};
@@ -78,9 +81,11 @@ static int run(struct bed *b, const struct variant *v, unsigned frames)
 		flog_harvest(log[i]);
 		if (!flog_equal(log[i], &diff))
 			equal = 0;
-		printf("mirror: %s, guest %u: %llu pages differ (first at 0x%llx), %llu harvested in %llu rounds, %llu stray bits\n",
+		printf("mirror: %s, guest %u: %llu pages differ (first at 0x%llx), %llu harvested in %llu rounds, %llu "
+		       "stray bits\n",
 		       v->name, i, (unsigned long long)diff.pages, (unsigned long long)diff.gpa,
-		       (unsigned long long)log[i]->pages, (unsigned long long)log[i]->rounds, (unsigned long long)log[i]->stray);
+		       (unsigned long long)log[i]->pages, (unsigned long long)log[i]->rounds,
+		       (unsigned long long)log[i]->stray);
 		if (log[i]->pages == 0)
 			ok = false;
 	}

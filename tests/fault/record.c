@@ -11,7 +11,7 @@ struct load {
 	const char *port;
 	struct snap *out;
 	json_int_t life; // of the daemon that died
-	uint64_t epoch; // of the newest connection so far, 0: none
+	uint64_t epoch;  // of the newest connection so far, 0: none
 	uint64_t seq;
 	bool bad;
 };
@@ -60,8 +60,10 @@ static void load_region(struct load *l, const json_t *o)
 	struct snap *s = l->out;
 	if (num(o, "epoch") != l->epoch || s->n_regions >= SNAP_MAX_REGIONS)
 		return;
-	s->region[s->n_regions++] = (struct snap_region){.guest_addr = num(o, "guest_addr"), .size = num(o, "size"),
-							 .user_addr = num(o, "user_addr"), .mmap_offset = num(o, "mmap_offset")};
+	s->region[s->n_regions++] = (struct snap_region){.guest_addr = num(o, "guest_addr"),
+							 .size = num(o, "size"),
+							 .user_addr = num(o, "user_addr"),
+							 .mmap_offset = num(o, "mmap_offset")};
 }
 
 static void load_ring(struct load *l, const json_t *o)
@@ -109,7 +111,8 @@ static void load_line(void *arg, const char *line)
 	json_decref(o);
 }
 
-bool record_load(const char *path, const char *port, struct snap *out, bool *found, uint64_t *seq, char *why, unsigned why_size)
+bool record_load(const char *path, const char *port, struct snap *out, bool *found, uint64_t *seq, char *why,
+		 unsigned why_size)
 {
 	struct why w = {""};
 	struct load l = {.port = port, .out = out};
@@ -129,8 +132,8 @@ static const char *ring_differs(const struct snap_ring *a, unsigned known, const
 		return "ring size";
 	if ((known & KNOW_BASE) && a->base != s->base)
 		return "ring base";
-	if ((known & KNOW_ADDR) && (!s->has_addr || a->addr_flags != s->addr_flags || a->desc != s->desc || a->used != s->used ||
-				    a->avail != s->avail || a->log != s->log))
+	if ((known & KNOW_ADDR) && (!s->has_addr || a->addr_flags != s->addr_flags || a->desc != s->desc ||
+				    a->used != s->used || a->avail != s->avail || a->log != s->log))
 		return "ring addresses";
 	if ((known & KNOW_STARTED) && a->started != s->started)
 		return "ring started";

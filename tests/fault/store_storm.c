@@ -32,9 +32,9 @@ struct storm {
 	struct record acked; // what must be there
 	struct record ahead; // with the request on its way
 	bool outstanding;
-	uint64_t acks; // of all lives
+	uint64_t acks;    // of all lives
 	uint64_t offered; // of the life before
-	int fd; // an eventfd for everything
+	int fd;           // an eventfd for everything
 	int log;
 	uint64_t state; // of the generator
 	unsigned kills, hits, ahead_seen;
@@ -88,7 +88,9 @@ static bool ask_fd(struct storm *s, uint32_t id, unsigned q)
 	uint8_t how = poll ? SNAP_FD_POLL : SNAP_FD_GIVEN;
 	struct snap_ring *r = &s->ahead.snap.ring[q];
 	*(id == VU_SET_VRING_KICK ? &r->kick : id == VU_SET_VRING_CALL ? &r->call : &r->err) = how;
-	s->ahead.known[q] |= id == VU_SET_VRING_KICK ? KNOW_KICK | KNOW_STARTED : id == VU_SET_VRING_CALL ? KNOW_CALL : KNOW_ERR;
+	s->ahead.known[q] |= id == VU_SET_VRING_KICK   ? KNOW_KICK | KNOW_STARTED
+			     : id == VU_SET_VRING_CALL ? KNOW_CALL
+						       : KNOW_ERR;
 	if (id == VU_SET_VRING_KICK)
 		r->started = true;
 	return ask(s, id, &v, sizeof(v), &s->fd, poll ? 0 : 1);
@@ -102,8 +104,10 @@ static bool set_mem(struct storm *s)
 	struct snap *n = &s->ahead.snap;
 	n->n_regions = t.n;
 	for (unsigned i = 0; i < t.n; i++)
-		n->region[i] = (struct snap_region){.guest_addr = t.region[i].guest_addr, .size = t.region[i].size,
-						    .user_addr = t.region[i].user_addr, .mmap_offset = t.region[i].mmap_offset};
+		n->region[i] = (struct snap_region){.guest_addr = t.region[i].guest_addr,
+						    .size = t.region[i].size,
+						    .user_addr = t.region[i].user_addr,
+						    .mmap_offset = t.region[i].mmap_offset};
 	return ask(s, VU_SET_MEM_TABLE, &t, size, fds, t.n);
 }
 
@@ -247,7 +251,7 @@ static void rage(struct storm *s)
 			ok = set_mem(s);
 			break;
 		case 5:
-			// As a migration does it: the log, then LOG_ALL. Off again it stays off: what a log off does to has_log is not said.
+			// As a migration does it. It stays on: what switching off does to has_log is not said.
 			if (!logging) {
 				ok = log_base(s) && features(s, true);
 				logging = true;
@@ -308,7 +312,8 @@ static const char *life(struct storm *s)
 		s->ahead_seen++;
 		return NULL;
 	}
-	snprintf(text, sizeof(text), "stored state differs from what was acknowledged: %s%s%s (message %llu is the last stored)", differs,
+	snprintf(text, sizeof(text),
+		 "stored state differs from what was acknowledged: %s%s%s (message %llu is the last stored)", differs,
 		 s->outstanding ? "; from that with the request on its way: " : "", s->outstanding ? ahead : "",
 		 (unsigned long long)seq);
 	return text;
@@ -331,7 +336,8 @@ static int storm(struct storm *s, unsigned kills, bool caught)
 		if (caught && bad > 0)
 			break;
 	}
-	printf("store: %u kills, %u with a request outstanding, %u of those found committed; %llu requests acknowledged; %u wrong\n",
+	printf("store: %u kills, %u with a request outstanding, %u of those found committed; %llu requests acknowledged; %u "
+	       "wrong\n",
 	       s->kills, s->hits, s->ahead_seen, (unsigned long long)s->acks, bad);
 	if (caught)
 		return bad > 0 && wrong != NULL && strstr(wrong, "differs") != NULL ? 0 : 1;
@@ -367,7 +373,8 @@ int main(int argc, char **argv)
 	s.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	s.log = memfd_create("log", MFD_CLOEXEC);
 	s.fe = fe_new(&conf);
-	if (s.fe != NULL && s.fd >= 0 && s.log >= 0 && ftruncate(s.log, 3 * 4096) == 0 && daemon_start(&s.d, argv[i], args)) {
+	if (s.fe != NULL && s.fd >= 0 && s.log >= 0 && ftruncate(s.log, 3 * 4096) == 0 &&
+	    daemon_start(&s.d, argv[i], args)) {
 		s.fe->conf.timeout_ms = 20000;
 		status = storm(&s, kills, caught);
 	}

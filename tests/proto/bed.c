@@ -6,14 +6,23 @@
 #include <string.h>
 
 static const char *const bed_args[] = {
-	"--no-keeper",	"--log-level", "info",
-	"--port",	"vhost-user,id=a,queues=16",
-	"--port",	"vhost-user,id=a2",
-	"--port",	"vhost-user,id=a3",
-	"--port",	"vhost-user,id=one,sessions=1,net=alone",
-	"--port",	"vhost-user,id=client,mode=client,net=alone",
-	"--port",	"vhost-user,id=calm1,net=calm",
-	"--port",	"vhost-user,id=calm2,net=calm",
+	"--no-keeper",
+	"--log-level",
+	"info",
+	"--port",
+	"vhost-user,id=a,queues=16",
+	"--port",
+	"vhost-user,id=a2",
+	"--port",
+	"vhost-user,id=a3",
+	"--port",
+	"vhost-user,id=one,sessions=1,net=alone",
+	"--port",
+	"vhost-user,id=client,mode=client,net=alone",
+	"--port",
+	"vhost-user,id=calm1,net=calm",
+	"--port",
+	"vhost-user,id=calm2,net=calm",
 	NULL,
 };
 
@@ -165,9 +174,9 @@ struct fe *bed_front_end(struct bed *b, const char *port, enum bed_stage stage, 
 		return NULL;
 	}
 	if (fe_connect(fe, daemon_path(&b->d, port)))
-		res = stage == BED_CONNECTED ? fe_get_u64(fe, 1, &fe->offered) :
-		      stage == BED_BARE	     ? bed_bare(fe) :
-					       fe_negotiate(fe);
+		res = stage == BED_CONNECTED ? fe_get_u64(fe, 1, &fe->offered)
+		      : stage == BED_BARE    ? bed_bare(fe)
+					     : fe_negotiate(fe);
 	if (res == FE_OK && stage >= BED_PREPARED)
 		fe_driver_reset(fe, 0);
 	if (res == FE_OK && stage == BED_PREPARED)
@@ -224,6 +233,9 @@ const char *bed_outcome_text(const struct bed_outcome *o)
 			     o->replies == 1 ? "y" : "ies", o->reply.hdr.request, o->reply.hdr.flags, o->reply.hdr.size,
 			     (unsigned long long)value);
 	snprintf(text + n, sizeof(text) - (size_t)n, "%s%s", n > 0 ? ", " : "",
-		 o->lost ? "then no answer at all" : o->closed ? "closed" : n > 0 ? "alive" : "silence and alive");
+		 o->lost     ? "then no answer at all"
+		 : o->closed ? "closed"
+		 : n > 0     ? "alive"
+			     : "silence and alive");
 	return text;
 }

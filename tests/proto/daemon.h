@@ -14,8 +14,8 @@ struct daemon {
 	char run[80], state[80], log[80];
 	const char *bin;
 	const char *arg[DAEMON_MAX_ARGS]; // after the directories; borrowed
-	pid_t pid; // -1: not running
-	int status; // of waitpid, once it ended
+	pid_t pid;                        // -1: not running
+	int status;                       // of waitpid, once it ended
 };
 
 // Make the directories (below $TMPDIR or /tmp) and start bin with the NULL-ended args. False: errno.
@@ -29,8 +29,8 @@ bool daemon_stop(struct daemon *d, unsigned timeout_ms);
 void daemon_clean(struct daemon *d); // remove the directories; after the end
 // Path of a port's socket, in a static buffer that the next call overwrites.
 const char *daemon_path(const struct daemon *d, const char *port);
-int daemon_fds(const struct daemon *d); // -1: unknown
-uint64_t daemon_cpu_us(const struct daemon *d); // run time of all threads
+int daemon_fds(const struct daemon *d);           // -1: unknown
+uint64_t daemon_cpu_us(const struct daemon *d);   // run time of all threads
 uint64_t daemon_switches(const struct daemon *d); // voluntary and not, of all threads
 uint64_t daemon_rss_kb(const struct daemon *d);
 // What it has written to stderr since offset *from, which moves on. malloc'ed; "" if nothing.

@@ -4,16 +4,16 @@
 
 #include "proto/lan.h"
 
-#define HOSTILE_RING 64u // entries
+#define HOSTILE_RING 64u   // entries
 #define HOSTILE_FRAME 100u // bytes of the frame behind the header at data
 
 struct hostile {
 	struct lan lan; // guest 0 is hostile, guest 1 an ordinary one
-	struct vq *q; // the ring in hand
+	struct vq *q;   // the ring in hand
 	struct gmem *mem;
 	uint64_t data; // 128 KiB of the driver's; at its start a header and a frame
 	uint64_t edge; // where the second region begins, adjacent to the first
-	uint64_t end; // of all memory
+	uint64_t end;  // of all memory
 };
 
 struct hostile_case {

@@ -30,7 +30,8 @@ static void tx_jump(struct hostile *h, unsigned by)
 static void tx_zero_lengths(struct hostile *h, unsigned where)
 {
 	for (uint16_t i = 0; i < HOSTILE_RING; i++)
-		hostile_put(h, i, where ? UINT64_MAX - 5 : h->data, 0, i + 1u < HOSTILE_RING ? VQ_NEXT : 0, (uint16_t)(i + 1));
+		hostile_put(h, i, where ? UINT64_MAX - 5 : h->data, 0, i + 1u < HOSTILE_RING ? VQ_NEXT : 0,
+			    (uint16_t)(i + 1));
 	vq_offer_raw(h->q, 0);
 }
 

@@ -35,8 +35,8 @@ bool lan_start(struct lan *l, unsigned i)
 	return res == FE_OK;
 }
 
-bool lan_open(struct lan *l, struct bed *b, unsigned n, const struct fe_conf *const *conf, const struct net_conf *const *net_conf,
-	      uint16_t base)
+bool lan_open(struct lan *l, struct bed *b, unsigned n, const struct fe_conf *const *conf,
+	      const struct net_conf *const *net_conf, uint16_t base)
 {
 	memset(l, 0, sizeof(*l));
 	for (unsigned i = 0; i < n; i++)
@@ -103,7 +103,8 @@ bool lan_quiet(struct lan *l, unsigned i, unsigned ms)
 	const char *wrong = lan_next(l, i, &id, ms);
 	l->b->checks++;
 	if (wrong == NULL)
-		bed_fail(l->b, "guest %u gets frame %llu of %u, which is not for it", i, (unsigned long long)id.seq, id.flow);
+		bed_fail(l->b, "guest %u gets frame %llu of %u, which is not for it", i, (unsigned long long)id.seq,
+			 id.flow);
 	return wrong == net_nothing;
 }
 

@@ -17,8 +17,8 @@ struct lan {
 
 // conf[i] and net_conf[i] for guest i (NULL: plain). base: of all rings. Each guest is started and known to the others.
 // False: failed is set; close it all the same.
-bool lan_open(struct lan *l, struct bed *b, unsigned n, const struct fe_conf *const *conf, const struct net_conf *const *net_conf,
-	      uint16_t base);
+bool lan_open(struct lan *l, struct bed *b, unsigned n, const struct fe_conf *const *conf,
+	      const struct net_conf *const *net_conf, uint16_t base);
 // The same in steps: connect, negotiate and lay out guest i, without starting it.
 bool lan_prepare(struct lan *l, struct bed *b, unsigned i, const struct fe_conf *conf, const struct net_conf *net_conf,
 		 uint16_t base);

@@ -15,10 +15,10 @@ struct msg {
 };
 
 enum msg_expect {
-	EX_ACK, // u64 0
+	EX_ACK,   // u64 0
 	EX_QUIET, // nothing, and the session goes on
-	EX_OWN, // the message's own reply
-	EX_NACK, // u64, not 0
+	EX_OWN,   // the message's own reply
+	EX_NACK,  // u64, not 0
 	EX_CLOSE,
 };
 

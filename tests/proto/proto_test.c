@@ -13,7 +13,7 @@ static const struct {
 	const struct bed_row *rows;
 } groups[] = {
 	{"message", rows_message}, {"frame", rows_frame}, {"geometry", rows_geometry}, {"ring", rows_ring},
-	{"traffic", rows_traffic}, {"live", rows_live},   {"session", rows_session}, {"replay", rows_replay},
+	{"traffic", rows_traffic}, {"live", rows_live},   {"session", rows_session},   {"replay", rows_replay},
 };
 
 static bool run_group(struct bed *b, const struct bed_row *rows, const char *group)
@@ -64,7 +64,8 @@ int main(int argc, char **argv)
 			printf("FAILED %s: stopped there, the daemon is dead\n", groups[i].name);
 		}
 		if (!bed_close(&b)) {
-			printf("FAILED %s: the daemon did not end well (status 0x%x)\n", groups[i].name, (unsigned)b.d.status);
+			printf("FAILED %s: the daemon did not end well (status 0x%x)\n", groups[i].name,
+			       (unsigned)b.d.status);
 			b.bad++;
 		}
 		if (b.bad != 0)

@@ -18,7 +18,8 @@ static uint32_t flat(uint8_t *to, const struct msg *m, bool need_reply)
 
 static void run_cuts(struct bed *b)
 {
-	static const uint32_t ids[] = {VU_SET_VRING_NUM, VU_SET_VRING_ADDR, VU_SET_MEM_TABLE, VU_SET_VRING_KICK, VU_GET_VRING_BASE};
+	static const uint32_t ids[] = {VU_SET_VRING_NUM, VU_SET_VRING_ADDR, VU_SET_MEM_TABLE, VU_SET_VRING_KICK,
+				       VU_GET_VRING_BASE};
 	int fd = eventfd(0, EFD_CLOEXEC);
 	for (unsigned i = 0; i < ARRAY_LEN(ids); i++) {
 		if (!bed_case_begin(b, "%s cut at each byte", vu_name(ids[i])))
@@ -82,7 +83,8 @@ static void run_glued(struct bed *b)
 	uint32_t n = 0, order[60];
 	struct msg m;
 	for (unsigned i = 0; fe != NULL && i < 60; i++) {
-		static const uint32_t ids[] = {VU_GET_FEATURES, VU_SET_VRING_NUM, VU_SET_VRING_BASE, VU_GET_QUEUE_NUM, VU_SET_VRING_ENABLE};
+		static const uint32_t ids[] = {VU_GET_FEATURES, VU_SET_VRING_NUM, VU_SET_VRING_BASE, VU_GET_QUEUE_NUM,
+					       VU_SET_VRING_ENABLE};
 		order[i] = ids[i % ARRAY_LEN(ids)];
 		msg_good(&m, fe, order[i], i % 32, -1);
 		if (order[i] == VU_SET_VRING_NUM && i % 2)
@@ -205,8 +207,9 @@ static void run_noise(struct bed *b)
 					payload[noise_next(&s) % good.size] ^= (uint8_t)(1u << noise_next(&s) % 8);
 				n_fds = good.n_fds;
 			}
-			if (size > sizeof(payload) || !conn_send_msg(fe->sock, id, VU_VERSION | (noise_next(&s) & 8), payload, size,
-								     id == VU_SET_MEM_TABLE ? good.fds : fds, n_fds))
+			if (size > sizeof(payload) ||
+			    !conn_send_msg(fe->sock, id, VU_VERSION | (noise_next(&s) & 8), payload, size,
+					   id == VU_SET_MEM_TABLE ? good.fds : fds, n_fds))
 				break;
 			struct conn_msg r;
 			while (conn_recv(fe->sock, &r, 0) == CONN_MSG)
@@ -219,12 +222,8 @@ static void run_noise(struct bed *b)
 }
 
 const struct bed_row rows_frame[] = {
-	{"cut messages", run_cuts},
-	{"bytes", run_byte_by_byte},
-	{"glued messages", run_glued},
-	{"late descriptors", run_late_descriptors},
-	{"torn messages", run_torn},
-	{"deaf front end", run_deaf},
-	{"noise", run_noise},
-	{NULL, NULL},
+	{"cut messages", run_cuts},    {"bytes", run_byte_by_byte},
+	{"glued messages", run_glued}, {"late descriptors", run_late_descriptors},
+	{"torn messages", run_torn},   {"deaf front end", run_deaf},
+	{"noise", run_noise},          {NULL, NULL},
 };

@@ -36,15 +36,16 @@ static enum verdict region_verdict(const struct vu_region *r, uint64_t file)
 	return (r->size | r->mmap_offset | r->guest_addr | r->user_addr) % 4096 == 0 ? MUST : MAY;
 }
 
-static void table_try(struct bed *b, struct fe *fe, const struct vu_memory *t, const int *fds, enum verdict v, const char *what)
+static void table_try(struct bed *b, struct fe *fe, const struct vu_memory *t, const int *fds, enum verdict v,
+		      const char *what)
 {
 	enum fe_res res = fe_ack(fe, VU_SET_MEM_TABLE, t, 8 + 32 * t->n, fds, t->n);
 	const struct vu_region *r = &t->region[0];
 	b->checks++;
 	if ((res != FE_OK && res != FE_NACK) || (res == FE_OK && v == MUST_NOT) || (res == FE_NACK && v == MUST))
-		bed_fail(b, "%s: gpa 0x%llx size 0x%llx uaddr 0x%llx offset 0x%llx: %s", what, (unsigned long long)r->guest_addr,
-			 (unsigned long long)r->size, (unsigned long long)r->user_addr, (unsigned long long)r->mmap_offset,
-			 fe_res_name(res));
+		bed_fail(b, "%s: gpa 0x%llx size 0x%llx uaddr 0x%llx offset 0x%llx: %s", what,
+			 (unsigned long long)r->guest_addr, (unsigned long long)r->size, (unsigned long long)r->user_addr,
+			 (unsigned long long)r->mmap_offset, fe_res_name(res));
 }
 
 // size x offset x length of the file (0, one short, exact, larger).
@@ -107,8 +108,8 @@ static void run_two_regions(struct bed *b)
 	struct fe *fe = bed_front_end(b, "a", BED_OWNED, NULL, -1);
 	int fd[2] = {file_of(4096), file_of(4096)};
 	for (unsigned i = 0; fe != NULL && i < ARRAY_LEN(row); i++) {
-		struct vu_memory t = {
-			.n = 2, .region = {{0x100000, 0x1000, 0x10000000, 0}, {row[i].gpa, 0x1000, row[i].uaddr, 0}}};
+		struct vu_memory t = {.n = 2,
+				      .region = {{0x100000, 0x1000, 0x10000000, 0}, {row[i].gpa, 0x1000, row[i].uaddr, 0}}};
 		table_try(b, fe, &t, fd, row[i].v, row[i].name);
 	}
 	fd_reset_all(fd, 2);
@@ -179,7 +180,8 @@ static void run_logs(struct bed *b)
 		for (unsigned k = 0; k < ARRAY_LEN(edge); k++) {
 			uint64_t end = edge[i] + edge[k];
 			const uint64_t length[] = {0, end - 1, end, end + 4096};
-			if (!bed_case_begin(b, "log of 0x%llx at 0x%llx", (unsigned long long)edge[i], (unsigned long long)edge[k]))
+			if (!bed_case_begin(b, "log of 0x%llx at 0x%llx", (unsigned long long)edge[i],
+					    (unsigned long long)edge[k]))
 				continue;
 			for (unsigned f = 0; f < 4; f++)
 				if (length[f] <= UINT64_C(1) << 40)
@@ -191,10 +193,12 @@ static void run_logs(struct bed *b)
 // Ring areas at every edge of the memory: inside it is taken, else refused, now or at the start; never used.
 static void run_ring_places(struct bed *b)
 {
-	static const int64_t shift[] = {0, 16, -1, 1, 2, 4096, -(int64_t)4096, 1 << 20, -(1 << 20), INT64_MIN, INT64_MAX - 15};
+	static const int64_t shift[] = {
+		0, 16, -1, 1, 2, 4096, -(int64_t)4096, 1 << 20, -(1 << 20), INT64_MIN, INT64_MAX - 15};
 	for (unsigned part = 0; part < 3; part++)
 		for (unsigned i = 0; i < ARRAY_LEN(shift); i++) {
-			if (!bed_case_begin(b, "ring part %u moved by %lld from the end of memory", part, (long long)shift[i]))
+			if (!bed_case_begin(b, "ring part %u moved by %lld from the end of memory", part,
+					    (long long)shift[i]))
 				continue;
 			struct fe *fe = bed_front_end(b, "a", BED_PREPARED, NULL, -1);
 			struct msg m;

@@ -125,8 +125,12 @@ static void run_between_frames(struct bed *b)
 		const char *name;
 		enum fe_res (*send)(struct lan *l, unsigned q);
 	} row[] = {
-		{"SET_FEATURES", same_features}, {"SET_VRING_ADDR", same_addr}, {"SET_MEM_TABLE", same_memory},
-		{"SET_VRING_CALL", new_call},	 {"SET_VRING_KICK", replace_kick}, {"SET_VRING_ENABLE", enable_again},
+		{"SET_FEATURES", same_features},
+		{"SET_VRING_ADDR", same_addr},
+		{"SET_MEM_TABLE", same_memory},
+		{"SET_VRING_CALL", new_call},
+		{"SET_VRING_KICK", replace_kick},
+		{"SET_VRING_ENABLE", enable_again},
 		{"SET_VRING_KICK without descriptor", poll_kick},
 	};
 	for (unsigned i = 0; i < ARRAY_LEN(row); i++) {
@@ -156,10 +160,10 @@ static void run_in_flight(struct bed *b)
 		for (unsigned round = 0; round < 200 && b->failed[0] == 0; round++) {
 			for (unsigned i = 0; i < 20; i++)
 				lan_put(&l, 0, 0, l.mac[1], 200);
-			enum fe_res res = round % 4 == 0   ? fe_set_mem(l.fe[1]) :
-					  round % 4 == 1   ? fe_ring_addr(l.fe[round / 4 % 2], round % 2) :
-					  round % 4 == 2   ? fe_ring_call(l.fe[1], 0) :
-							     fe_stop(l.fe[1]);
+			enum fe_res res = round % 4 == 0   ? fe_set_mem(l.fe[1])
+					  : round % 4 == 1 ? fe_ring_addr(l.fe[round / 4 % 2], round % 2)
+					  : round % 4 == 2 ? fe_ring_call(l.fe[1], 0)
+							   : fe_stop(l.fe[1]);
 			if (res == FE_OK && round % 4 == 3)
 				res = fe_start(l.fe[1]);
 			if (res != FE_OK)

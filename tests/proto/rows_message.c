@@ -143,7 +143,8 @@ static void run_spelt_out(struct bed *b)
 		{"stray fd", VU_SEND_RARP, BED_OWNED, change_fds, 1, EX_NACK, EX_QUIET},
 		{"stray fd", VU_GET_VRING_BASE, BED_OWNED, change_fds, 1, EX_CLOSE, EX_CLOSE},
 		{"bit not offered", VU_SET_FEATURES, BED_OWNED, change_u64, BIT64(30) | BIT64(33), EX_NACK, EX_CLOSE},
-		{"bit not offered", VU_SET_PROTOCOL_FEATURES, BED_OWNED, change_u64, BIT64(3) | BIT64(14), EX_NACK, EX_CLOSE},
+		{"bit not offered", VU_SET_PROTOCOL_FEATURES, BED_OWNED, change_u64, BIT64(3) | BIT64(14), EX_NACK,
+		 EX_CLOSE},
 		{"size 0", VU_SET_VRING_NUM, BED_OWNED, change_num, 0, EX_NACK, EX_CLOSE},
 		{"size 3", VU_SET_VRING_NUM, BED_OWNED, change_num, 3, EX_NACK, EX_CLOSE},
 		{"size 32768", VU_SET_VRING_NUM, BED_OWNED, change_num, 32768, EX_ACK, EX_QUIET},
@@ -167,8 +168,8 @@ static void run_spelt_out(struct bed *b)
 		{"before SET_OWNER", VU_SET_VRING_NUM, BED_CONNECTED, NULL, 0, EX_CLOSE, EX_CLOSE},
 		{"without LOG_SHMFD", VU_SET_LOG_BASE, BED_BARE, NULL, 0, EX_CLOSE, EX_CLOSE},
 		{"need_reply without REPLY_ACK", VU_SET_VRING_NUM, BED_BARE, change_num, 3, EX_CLOSE, EX_CLOSE},
-		{"refused while logging", VU_SET_FEATURES, BED_LOGGING, change_u64, BIT64(26) | BIT64(30) | BIT64(33), EX_CLOSE,
-		 EX_CLOSE},
+		{"refused while logging", VU_SET_FEATURES, BED_LOGGING, change_u64, BIT64(26) | BIT64(30) | BIT64(33),
+		 EX_CLOSE, EX_CLOSE},
 		{"declined", VU_SET_BACKEND_REQ_FD, BED_OWNED, NULL, 0, EX_NACK, EX_QUIET},
 		{"declined", VU_GET_CONFIG, BED_OWNED, NULL, 0, EX_CLOSE, EX_CLOSE},
 		{"declined", VU_RESET_DEVICE, BED_OWNED, NULL, 0, EX_NACK, EX_CLOSE},
@@ -190,7 +191,8 @@ static void run_lengths(struct bed *b)
 		const uint32_t size[] = {good - 1, good + 1, good / 2, r->len.max < 4000 ? 4096 : good, 4097};
 		for (unsigned i = 0; i < ARRAY_LEN(size); i++)
 			for (unsigned need = 0; need < 2; need++) {
-				if (size[i] == good || size[i] > 4097 || (r->len.kind == VU_LEN_RANGE && size[i] >= good && size[i] <= r->len.max))
+				if (size[i] == good || size[i] > 4097 ||
+				    (r->len.kind == VU_LEN_RANGE && size[i] >= good && size[i] <= r->len.max))
 					continue;
 				enum msg_expect want = size[i] > VU_MAX_PAYLOAD ? EX_CLOSE : msg_refusal(r, need, false);
 				if (bed_case_begin(b, "%s of %u bytes, need_reply %u", r->name, size[i], need))
@@ -268,8 +270,8 @@ static void run_unknown_ids(struct bed *b)
 		for (unsigned fds = 0; fds <= 8; fds += 4)
 			for (unsigned need = 0; need < 2; need++)
 				if (bed_case_begin(b, "message 0x%x with %u fds, need_reply %u", id[i], fds, need))
-					one_message(b, BED_PREPARED, id[i], need, msg_refusal(NULL, need, false), 0, change_fds,
-						    fds);
+					one_message(b, BED_PREPARED, id[i], need, msg_refusal(NULL, need, false), 0,
+						    change_fds, fds);
 }
 
 static void run_header_flags(struct bed *b)
@@ -311,7 +313,8 @@ static void run_feature_bits(struct bed *b)
 		want = bits_has(fe->protocol_offered, bit) ? FE_OK : FE_NACK;
 		got = fe_ack(fe, 16, &p, 8, NULL, 0);
 		if (got != want)
-			bed_fail(b, "SET_PROTOCOL_FEATURES bit %u: %s instead of %s", bit, fe_res_name(got), fe_res_name(want));
+			bed_fail(b, "SET_PROTOCOL_FEATURES bit %u: %s instead of %s", bit, fe_res_name(got),
+				 fe_res_name(want));
 	}
 	for (unsigned i = 0; fe != NULL && i < ARRAY_LEN(never); i++)
 		if (bits_has(fe->offered, never[i]))
@@ -331,7 +334,7 @@ static void run_feature_bits(struct bed *b)
 // A refused message changes nothing: the ring that it was about still runs, or starts, as before.
 static void run_nothing_changed(struct bed *b)
 {
-	static const uint32_t ids[] = {VU_SET_FEATURES, VU_SET_MEM_TABLE, VU_SET_VRING_NUM, VU_SET_VRING_ADDR,
+	static const uint32_t ids[] = {VU_SET_FEATURES,   VU_SET_MEM_TABLE,  VU_SET_VRING_NUM,  VU_SET_VRING_ADDR,
 				       VU_SET_VRING_BASE, VU_SET_VRING_KICK, VU_SET_VRING_CALL, VU_SET_VRING_ENABLE};
 	for (unsigned i = 0; i < ARRAY_LEN(ids); i++) {
 		struct net n;
@@ -341,7 +344,8 @@ static void run_nothing_changed(struct bed *b)
 		int fd = spare_fd();
 		if (!bed_case_begin(b, "traffic after a refused %s", vu_name(ids[i])))
 			continue;
-		struct fe *fe = bed_front_end(b, "a", BED_OWNED, NULL, -1), *peer = bed_front_end(b, "a2", BED_OWNED, NULL, -1);
+		struct fe *fe = bed_front_end(b, "a", BED_OWNED, NULL, -1),
+			  *peer = bed_front_end(b, "a2", BED_OWNED, NULL, -1);
 		struct net pn;
 		memset(&n, 0, sizeof(n));
 		memset(&pn, 0, sizeof(pn));

@@ -1,5 +1,5 @@
-// The recorded sessions of real QEMUs (traces/), replayed: QEMU's messages in QEMU's order, with our own memory, addresses and
-// descriptors in them, and without those that belong to features which vringd does not offer. Each message that is owed an
+// The recorded sessions of real QEMUs (traces/), replayed: QEMU's messages in QEMU's order, with our own memory, addresses
+// and descriptors in them, and without those that belong to features which vringd does not offer. Each message that is owed an
 // answer gets one, no other does, and no message is refused.
 #include <dirent.h>
 #include <stdio.h>
@@ -22,8 +22,8 @@ struct replay {
 
 static bool is_ours(uint32_t id)
 {
-	static const uint32_t not_offered[] = {VU_SET_BACKEND_REQ_FD, VU_GET_MAX_MEM_SLOTS, VU_ADD_MEM_REG, VU_REM_MEM_REG,
-					       VU_SET_STATUS, VU_GET_STATUS};
+	static const uint32_t not_offered[] = {VU_SET_BACKEND_REQ_FD, VU_GET_MAX_MEM_SLOTS, VU_ADD_MEM_REG,
+					       VU_REM_MEM_REG,        VU_SET_STATUS,        VU_GET_STATUS};
 	for (unsigned i = 0; i < ARRAY_LEN(not_offered); i++)
 		if (id == not_offered[i])
 			return false;
@@ -145,7 +145,8 @@ static void run_traces(struct bed *b)
 		FILE *f = fopen(path, "re");
 		r.fe = fe_new(&conf);
 		r.log = memfd_create("log", MFD_CLOEXEC);
-		if (f == NULL || r.fe == NULL || ftruncate(r.log, 1 << 20) != 0 || !fe_connect(r.fe, daemon_path(&b->d, "a")))
+		if (f == NULL || r.fe == NULL || ftruncate(r.log, 1 << 20) != 0 ||
+		    !fe_connect(r.fe, daemon_path(&b->d, "a")))
 			bed_fail(b, "cannot replay %s", path);
 		else
 			replay_file(&r, f);

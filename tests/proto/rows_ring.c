@@ -8,8 +8,9 @@
 
 static bool hostile_open(struct hostile *h, struct bed *b, unsigned ring)
 {
-	static const struct fe_conf conf = {
-		.ring_size = HOSTILE_RING, .timeout_ms = 3000, .mem = {.regions = 2, .region_bytes = 1 << 20, .file_offset = 4096}};
+	static const struct fe_conf conf = {.ring_size = HOSTILE_RING,
+					    .timeout_ms = 3000,
+					    .mem = {.regions = 2, .region_bytes = 1 << 20, .file_offset = 4096}};
 	memset(h, 0, sizeof(*h));
 	h->lan.b = b;
 	h->lan.n = 2;

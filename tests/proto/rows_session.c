@@ -197,12 +197,6 @@ static void run_log_gone(struct bed *b)
 }
 
 const struct bed_row rows_session[] = {
-	{"too many", run_too_many},
-	{"handover", run_handover},
-	{"reconnect", run_reconnect},
-	{"leave", run_leave},
-	{"client", run_client},
-	{"memory gone", run_memory_gone},
-	{"log gone", run_log_gone},
-	{NULL, NULL},
+	{"too many", run_too_many}, {"handover", run_handover},       {"reconnect", run_reconnect}, {"leave", run_leave},
+	{"client", run_client},     {"memory gone", run_memory_gone}, {"log gone", run_log_gone},   {NULL, NULL},
 };

@@ -37,9 +37,11 @@ static void run_layouts(struct bed *b)
 		for (unsigned rx = NET_RX_ONE; rx <= NET_RX_SPREAD; rx++)
 			for (unsigned w = 0; w < ARRAY_LEN(without); w++) {
 				struct lan l;
-				struct fe_conf fc = {.ring_size = 64, .features = FE_FEATURES & ~without[w],
-						     .spread = rx == NET_RX_SPREAD,
-						     .mem = {.region_bytes = 8 << 20, .file_offset = 8192, .regions = 1 + w % 2}};
+				struct fe_conf fc = {
+					.ring_size = 64,
+					.features = FE_FEATURES & ~without[w],
+					.spread = rx == NET_RX_SPREAD,
+					.mem = {.region_bytes = 8 << 20, .file_offset = 8192, .regions = 1 + w % 2}};
 				struct net_conf nc = {.tx = tx, .rx = rx};
 				const struct fe_conf *fcs[] = {&fc, &fc};
 				const struct net_conf *ncs[] = {&nc, &nc};
@@ -199,7 +201,8 @@ static void run_pairs(struct bed *b)
 			continue;
 		if (lan_open(&l, b, 2, fcs, NULL, 65533)) {
 			for (unsigned p = 0; p < counts[i]; p++)
-				(void)(lan_put(&l, 0, p, l.mac[1], 300) && lan_get(&l, 1, 0, l.seq, 2000) && lan_pass(&l, 1, 0, 300));
+				(void)(lan_put(&l, 0, p, l.mac[1], 300) && lan_get(&l, 1, 0, l.seq, 2000) &&
+				       lan_pass(&l, 1, 0, 300));
 			if (fe_stop(l.fe[0]) != FE_OK || fe_start(l.fe[0]) != FE_OK)
 				bed_fail(b, "stop and start: %s", l.fe[0]->err_text);
 			for (unsigned p = 0; p < counts[i]; p++)
@@ -226,7 +229,8 @@ static uint32_t udp_partial(uint8_t *f, const uint8_t dst[6], const uint8_t src[
 	memset(f, 0, 42);
 	memcpy(f, dst, 6);
 	memcpy(f + 6, src, 6);
-	const uint8_t head[] = {8, 0, 0x45, 0, (uint8_t)(ip >> 8), (uint8_t)ip, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2};
+	const uint8_t head[] = {8,  0, 0x45, 0, (uint8_t)(ip >> 8), (uint8_t)ip, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1,
+				10, 0, 0,    2};
 	memcpy(f + 12, head, sizeof(head));
 	uint16_t s = (uint16_t)~ip_sum(f + 14, 20, 0);
 	f[24] = (uint8_t)(s >> 8);
@@ -255,7 +259,8 @@ static void run_checksum(struct bed *b)
 			uint8_t f[400];
 			struct net_frame got;
 			struct net_hdr h = {.flags = 1, .csum_start = 34, .csum_offset = 6};
-			if (!bed_case_begin(b, "checksum offload, receiver %s it, %u bytes", takes ? "takes" : "does not take", data))
+			if (!bed_case_begin(b, "checksum offload, receiver %s it, %u bytes",
+					    takes ? "takes" : "does not take", data))
 				continue;
 			if (lan_open(&l, b, 2, fcs, NULL, 0)) {
 				uint32_t len = udp_partial(f, l.mac[1], l.mac[0], data);
@@ -266,11 +271,13 @@ static void run_checksum(struct bed *b)
 				if (!came) {
 					bed_fail(b, "the datagram did not come");
 				} else if (takes && (got.hdr->flags & 1)) {
-					if (got.hdr->csum_start != 34 || got.hdr->csum_offset != 6 || memcmp(got.data, f, len) != 0)
+					if (got.hdr->csum_start != 34 || got.hdr->csum_offset != 6 ||
+					    memcmp(got.data, f, len) != 0)
 						bed_fail(b, "offload passed on with another header or frame");
 				} else if (got.hdr->flags & 1) {
 					bed_fail(b, "NEEDS_CSUM for a guest that does not take it");
-				} else if (ip_sum(got.data + 34, 8 + data, ip_sum(got.data + 26, 8, 17 + 8 + data)) != 0xffff) {
+				} else if (ip_sum(got.data + 34, 8 + data, ip_sum(got.data + 26, 8, 17 + 8 + data)) !=
+					   0xffff) {
 					bed_fail(b, "the checksum is wrong");
 				}
 			}

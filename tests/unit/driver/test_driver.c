@@ -264,8 +264,12 @@ static void test_frame_check(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_frame_check), cmocka_unit_test(test_layouts),	 cmocka_unit_test(test_pairs_and_restart),
-		cmocka_unit_test(test_burst),	    cmocka_unit_test(test_mirror),	 cmocka_unit_test(test_faults_seen),
+		cmocka_unit_test(test_frame_check),
+		cmocka_unit_test(test_layouts),
+		cmocka_unit_test(test_pairs_and_restart),
+		cmocka_unit_test(test_burst),
+		cmocka_unit_test(test_mirror),
+		cmocka_unit_test(test_faults_seen),
 		cmocka_unit_test(test_replies_seen),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

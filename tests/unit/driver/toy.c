@@ -197,8 +197,8 @@ static void toy_set_mem(struct toy *t, struct conn_msg *m)
 	t->n_regions = table.n;
 	for (unsigned i = 0; i < table.n; i++) {
 		t->region[i] = table.region[i];
-		t->map[i] = mmap(NULL, table.region[i].size + table.region[i].mmap_offset, PROT_READ | PROT_WRITE, MAP_SHARED,
-				 m->fds[i], 0);
+		t->map[i] = mmap(NULL, table.region[i].size + table.region[i].mmap_offset, PROT_READ | PROT_WRITE,
+				 MAP_SHARED, m->fds[i], 0);
 	}
 }
 
@@ -247,8 +247,8 @@ static void toy_ring_message(struct toy *t, struct conn_msg *m)
 
 static void toy_message(struct toy *t, struct conn_msg *m)
 {
-	static const uint64_t offered = BIT64(VIRTIO_F_VERSION_1) | BIT64(VIRTIO_NET_F_MRG_RXBUF) | BIT64(VIRTIO_F_EVENT_IDX) |
-					BIT64(VIRTIO_F_INDIRECT_DESC) | BIT64(VHOST_F_LOG_ALL) |
+	static const uint64_t offered = BIT64(VIRTIO_F_VERSION_1) | BIT64(VIRTIO_NET_F_MRG_RXBUF) |
+					BIT64(VIRTIO_F_EVENT_IDX) | BIT64(VIRTIO_F_INDIRECT_DESC) | BIT64(VHOST_F_LOG_ALL) |
 					BIT64(VHOST_USER_F_PROTOCOL_FEATURES);
 	static const uint64_t protocol = BIT64(VU_PF_MQ) | BIT64(VU_PF_LOG_SHMFD) | BIT64(VU_PF_REPLY_ACK), pairs = 16;
 	uint64_t status = 0;

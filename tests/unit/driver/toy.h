@@ -18,19 +18,19 @@ enum toy_fault {
 	TOY_LOG_EARLY, // the bit before the data
 	// frames
 	TOY_CORRUPT, // one byte changed in every tenth
-	TOY_DROP, // every tenth
-	TOY_REPEAT, // every tenth
+	TOY_DROP,    // every tenth
+	TOY_REPEAT,  // every tenth
 	// rings and replies
-	TOY_USED_ID, // an id that is not out
+	TOY_USED_ID,     // an id that is not out
 	TOY_NUM_BUFFERS, // one too many
-	TOY_TX_LEN, // a length in a transmit completion
+	TOY_TX_LEN,      // a length in a transmit completion
 	TOY_REPLY_FLAGS, // need_reply left in a reply
-	TOY_NO_REPLY, // GET_VRING_BASE is not answered
-	TOY_NACK, // SET_MEM_TABLE is refused
+	TOY_NO_REPLY,    // GET_VRING_BASE is not answered
+	TOY_NACK,        // SET_MEM_TABLE is refused
 };
 
 struct toy;
 struct toy *toy_start(int sock, enum toy_fault fault); // sock becomes the toy's
-void toy_stop(struct toy *t); // after the front end has disconnected
+void toy_stop(struct toy *t);                          // after the front end has disconnected
 
 #endif
