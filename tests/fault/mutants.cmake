@@ -1,6 +1,6 @@
-# Builds of the daemon with one seeded bug each, for the negative controls: a program that brings its own copy of one source
-# file, compiled with the bug's macro. The linker then does not take that file's object from the library.
-function(vringd_mutant name macro source)
+# Builds of the daemon with one seeded bug each, for the negative controls: a program that brings its own copies of some source
+# files, compiled with the bug's macro. The linker then does not take those objects from the library.
+function(vringd_mutant name macro)
   get_target_property(sources vringd SOURCES)
   get_target_property(folder vringd SOURCE_DIR)
   get_target_property(libs vringd LINK_LIBRARIES)
@@ -9,7 +9,7 @@ function(vringd_mutant name macro source)
     list(APPEND own ${folder}/${s})
   endforeach()
   add_executable(vringd-${name} ${own})
-  add_library(mutant_${name} OBJECT ${source})
+  add_library(mutant_${name} OBJECT ${ARGN})
   target_compile_definitions(mutant_${name} PRIVATE ${macro})
   target_link_libraries(mutant_${name} PRIVATE ${libs})
   target_link_libraries(vringd-${name} PRIVATE mutant_${name} ${libs})

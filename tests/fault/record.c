@@ -163,7 +163,8 @@ const char *record_differs(const struct record *r, const struct snap *s, bool fo
 		return "features";
 	if (a->mtu != s->mtu)
 		return "MTU";
-	if (a->has_log != s->has_log || a->log_size != s->log_size || a->log_offset != s->log_offset)
+	if (!r->log_unknown &&
+	    (a->has_log != s->has_log || a->log_size != s->log_size || a->log_offset != s->log_offset))
 		return "log";
 	if (snap_diff(a, s) & SNAP_MEM)
 		return "memory table";

@@ -23,6 +23,7 @@ enum {
 struct record {
 	struct snap snap;
 	unsigned known[SNAP_MAX_RINGS]; // fields of each ring that requests have said
+	bool log_unknown; // the last ring stopped: what becomes of the log then is the back end's affair
 	bool any;                       // a request was acknowledged at all
 };
 

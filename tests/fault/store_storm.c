@@ -136,6 +136,11 @@ static bool stop(struct storm *s, unsigned q)
 	struct snap_ring *r = &s->ahead.snap.ring[q];
 	uint32_t base;
 	r->started = false;
+	bool any = false;
+	for (unsigned i = 0; i < RINGS; i++)
+		any = any || s->ahead.snap.ring[i].started;
+	if (!any)
+		s->ahead.log_unknown = true;
 	s->ahead.known[q] &= ~(unsigned)(KNOW_BASE | KNOW_ADDR | KNOW_KICK | KNOW_CALL | KNOW_ERR);
 	s->ahead.known[q] |= KNOW_STARTED;
 	s->outstanding = true;
@@ -186,6 +191,7 @@ static bool log_base(struct storm *s)
 {
 	struct vu_log l = {.size = 4096, .offset = 4096 * pick(s, 2)};
 	struct snap *n = &s->ahead.snap;
+	s->ahead.log_unknown = false;
 	n->has_log = true;
 	n->log_size = l.size;
 	n->log_offset = l.offset;
@@ -210,7 +216,7 @@ static bool greet(struct storm *s)
 	s->offered = fe->offered;
 	fe->features = (fe->offered & FE_FEATURES) | BIT64(VHOST_USER_F_PROTOCOL_FEATURES);
 	fe->protocol = fe->protocol_offered & FE_PROTOCOL;
-	// The first one has no acknowledgement: REPLY_ACK comes into force with it. The owner's is behind it.
+	// The first one has no acknowledgement: REPLY_ACK comes into force with it. The barrier's reply is behind it.
 	n->has_protocol = true;
 	n->protocol_features = fe->protocol;
 	s->ahead.any = true;
