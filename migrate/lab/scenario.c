@@ -1,0 +1,134 @@
+#include "lab/scenario.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "lab/guest_run.h"
+#include "lab/initrd.h"
+#include "lab/netns.h"
+#include "lab/progress.h"
+#include "lab/round.h"
+
+#define BOOT_LIMIT_US 90000000
+#define PROBE_LIMIT_US 15000000
+
+// KVM may be there and not work: a guest that boots is the only proof.
+static bool kvm_works(const struct lab *lab)
+{
+	struct vm vm = { 0 };
+	struct vm_spec spec = {
+		.opts = lab->opts, .assets = lab->assets, .qemu = &lab->assets->src, .guest = &guest_peer, .dir = lab->dir,
+		.initrd = lab->initrd, .kvm = true,
+	};
+	if (access("/dev/kvm", R_OK | W_OK) != 0)
+		return false;
+	progress("trying KVM");
+	struct why why;
+	char said[200] = "";
+	if (vm_start(&vm, "kvm-probe", &spec, &why) != OK)
+		return false;
+	char console[300];
+	snprintf(console, sizeof(console), "%s/console", vm.dir);
+	uint64_t until = clock_boot_us() + PROBE_LIMIT_US;
+	while (!said[0] && clock_boot_us() < until && proc_running(&vm.proc) && !interrupted()) {
+		FILE *f = fopen(console, "re"); // without a network the agent stops at its interface, but it is user space that says so
+		while (f && fgets(said, sizeof(said), f) && !strstr(said, "lab-agent"))
+			said[0] = 0;
+		if (f)
+			fclose(f);
+		sleep_ms(50);
+	}
+	vm_end(&vm);
+	return strstr(said, "lab-agent") != NULL;
+}
+
+static enum err choose_accel(struct lab *lab, struct results *r, struct why *why)
+{
+	lab->kvm = lab->opts->accel != ACCEL_TCG && kvm_works(lab);
+	if (lab->opts->accel == ACCEL_KVM && !lab->kvm)
+		return ours(why, "KVM does not work here: a guest does not boot with it");
+	r->kvm = lab->kvm;
+	progress("guests run under %s; QEMU %s and %s", lab->kvm ? "KVM" : "TCG", lab->assets->src.version, lab->assets->dst.version);
+	return OK;
+}
+
+static enum err boot_guests(struct lab *lab, struct why *why)
+{
+	progress("booting two guests");
+	enum err e = lab_start_vm(lab, &lab->peer, &guest_peer, PLACE_PEER, false, why);
+	if (e == OK)
+		e = lab_start_vm(lab, &lab->mover, &guest_mover, PLACE_SRC, false, why);
+	lab->mover_at = PLACE_SRC;
+	uint64_t until = clock_boot_us() + BOOT_LIMIT_US;
+	if (e == OK)
+		e = vm_meet(&lab->peer, until, why);
+	if (e == OK)
+		e = vm_meet(&lab->mover, until, why);
+	return e == OK ? guests_greet(&lab->peer, &lab->mover, why) : e;
+}
+
+static enum err run_control(struct lab *lab, struct results *r, struct why *why)
+{
+	progress("%u s of traffic without migration", lab->opts->duration_s);
+	enum err e = stretch_begin(&r->control, &lab->peer, &lab->mover, lab->opts, why);
+	sleep_ms(lab->opts->duration_s * 1000);
+	if (e == OK)
+		e = stretch_end(&r->control, &lab->peer, &lab->mover, lab->opts, why);
+	r->have_control = e == OK;
+	return e;
+}
+
+static enum err run_rounds(struct lab *lab, struct results *r, struct why *why)
+{
+	enum err e = run_control(lab, r, why);
+	if (e == OK && lab->opts->cancel_at != CANCEL_NEVER)
+		e = round_cancel(lab, why);
+	for (unsigned i = 0; i < lab->opts->rounds && e == OK; i++)
+		e = interrupted() ? ours(why, "interrupted") : round_migrate(lab, why);
+	return e;
+}
+
+static void ask_daemons(struct lab *lab, struct results *r)
+{
+	struct backend *b = lab->backend;
+	if (!backend_running(b, r->backend_failure, sizeof(r->backend_failure)))
+		return;
+	for (unsigned i = 0; i < b->n && b->kind == BACKEND_VRINGD; i++) {
+		ctl_call(b->control[i], "stats", NULL, &r->stats[i], NULL);
+		ctl_call(b->control[i], "events", NULL, &r->events[i], NULL);
+	}
+}
+
+enum err scenario_migrate(const struct opts *o, const struct assets *a, const char *dir, struct results *r, struct why *why)
+{
+	struct backend backend = { 0 };
+	struct lab lab = { .opts = o, .assets = a, .backend = &backend, .results = r, .dir = dir };
+	r->opts = o;
+	r->assets = a;
+	r->start_us = clock_boot_us();
+	snprintf(lab.initrd, sizeof(lab.initrd), "%s/initrd.gz", dir);
+	enum err e = o->two_daemons ? netns_enter(why) : OK;
+	if (e == OK && !o->initrd && !o->image)
+		e = initrd_write(lab.initrd, a, why);
+	if (e == OK)
+		e = choose_accel(&lab, r, why);
+	if (e == OK)
+		e = backend_start(&backend, o, dir, why);
+	if (e != OK)
+		return ours(why, "%s", why->text);
+	snprintf(r->backend, sizeof(r->backend), "%s", backend.what);
+	e = boot_guests(&lab, why);
+	if (e == OK)
+		e = run_rounds(&lab, r, why);
+	if (e != OK)
+		snprintf(r->failure, sizeof(r->failure), "%s", why->text);
+	ask_daemons(&lab, r);
+	progress("ending");
+	vm_end(&lab.mover);
+	vm_end(&lab.peer);
+	backend_end(&backend);
+	r->end_us = clock_boot_us();
+	return OK;
+}

@@ -1,0 +1,230 @@
+#include "lab/verdict.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define GAP_GRACE_US 50000
+
+static struct verdict *add(struct results *r, bool holds, const char *name, const char *limit, const char *fmt, ...)
+	__attribute__((format(printf, 5, 6)));
+static struct verdict *add(struct results *r, bool holds, const char *name, const char *limit, const char *fmt, ...)
+{
+	static struct verdict spare;
+	struct verdict *v = r->n_verdicts < VERDICTS_MAX ? &r->verdict[r->n_verdicts++] : &spare;
+	v->state = holds ? VERDICT_OK : VERDICT_FAILED;
+	snprintf(v->name, sizeof(v->name), "%s", name);
+	snprintf(v->limit, sizeof(v->limit), "%s", limit);
+	va_list ap;
+	va_start(ap, fmt);
+	vsnprintf(v->measured, sizeof(v->measured), fmt, ap);
+	va_end(ap);
+	return v;
+}
+
+struct totals {
+	uint64_t sent, missing, repeated, corrupt, reordered, own_drops, beyond, refused;
+	uint64_t carrier_changes, reboots;
+	char holes[200];
+};
+
+static void count_direction(struct totals *t, const struct direction *d, const char *to, unsigned round)
+{
+	t->sent += d->sent;
+	t->missing += d->missing;
+	t->repeated += d->got.repeated;
+	t->corrupt += d->got.corrupt + d->csum_errors;
+	t->reordered += d->got.reordered;
+	t->own_drops += d->own_drops;
+	t->beyond += d->got.beyond;
+	t->refused += d->refused;
+	if (d->missing && !t->holes[0])
+		snprintf(t->holes, sizeof(t->holes), "; first in round %u to %s: %.120s", round, to, d->holes);
+}
+
+static void count_stretch(struct totals *t, const struct stretch *s, unsigned round)
+{
+	count_direction(t, &s->to_peer, "peer", round);
+	count_direction(t, &s->to_mover, "mover", round);
+	t->carrier_changes += s->carrier_changes;
+	t->reboots += s->rebooted;
+}
+
+static struct totals count_all(const struct results *r)
+{
+	struct totals t = { 0 };
+	if (r->have_control)
+		count_stretch(&t, &r->control, 0);
+	for (unsigned i = 0; i < r->n_rounds; i++)
+		count_stretch(&t, &r->round[i].stretch, r->round[i].number);
+	return t;
+}
+
+// With two daemons nothing is handed over between them: what reaches the old one after the guest left is lost, and explained.
+static uint64_t explained_losses(const struct results *r)
+{
+	uint64_t n = 0;
+	for (unsigned i = 0; r->opts->two_daemons && i < r->n_rounds; i++) {
+		n += (uint64_t)json_integer_value(json_object_get(r->round[i].source, "held"));
+		n += (uint64_t)json_integer_value(json_object_get(r->round[i].source, "dropped"));
+	}
+	return n;
+}
+
+static void judge_traffic(struct results *r)
+{
+	struct totals t = count_all(r);
+	if (r->opts->two_daemons) {
+		uint64_t told = explained_losses(r);
+		add(r, t.missing <= told, "missing, counted and explained", "what the old daemon held or dropped",
+			"%" PRIu64 " of %" PRIu64 "; the old daemon says %" PRIu64 "%s", t.missing, t.sent, told, t.holes);
+	} else {
+		add(r, t.missing == 0 && t.sent > 0, "missing", "0", "%" PRIu64 " of %" PRIu64 "%s", t.missing, t.sent, t.holes);
+	}
+	add(r, t.repeated == 0, "repeated", "0", "%" PRIu64, t.repeated);
+	add(r, t.corrupt == 0, "corrupt", "0", "%" PRIu64, t.corrupt);
+	if (t.beyond)
+		add(r, false, "told apart", "all", "%" PRIu64 " sequence numbers were too large to check", t.beyond);
+	add(r, true, "out of order", "", "%" PRIu64, t.reordered)->state = VERDICT_INFO;
+	add(r, true, "dropped by the guests' own UDP", "", "%" PRIu64, t.own_drops)->state = VERDICT_INFO;
+	add(r, t.carrier_changes == 0 && t.reboots == 0, "seen by the guests", "0 link changes, 0 reboots",
+		"%" PRIu64 " link changes, %" PRIu64 " reboots", t.carrier_changes, t.reboots);
+}
+
+uint64_t gap_limit_us(const struct results *r, const struct round *round)
+{
+	uint64_t grace = r->control.to_peer.got.gap_us > GAP_GRACE_US ? r->control.to_peer.got.gap_us : GAP_GRACE_US;
+	return (uint64_t)(round->downtime_ms * 1000) + round->pause_us + grace;
+}
+
+static void judge_gaps(struct results *r)
+{
+	const struct round *worst = NULL;
+	int64_t worst_margin = INT64_MAX;
+	for (unsigned i = 0; i < r->n_rounds; i++) {
+		const struct round *n = &r->round[i];
+		int64_t margin = (int64_t)gap_limit_us(r, n) - (int64_t)n->stretch.to_peer.got.gap_us;
+		if (n->kind != ROUND_MIGRATE || n->failure[0] || margin >= worst_margin)
+			continue;
+		worst = n;
+		worst_margin = margin;
+	}
+	double control = (double)r->control.to_peer.got.gap_us / 1000;
+	add(r, true, "longest gap without migration", "", "%.1f ms", control)->state = VERDICT_INFO;
+	if (!worst)
+		return;
+	char limit[160], pause[60] = "";
+	if (worst->pause_us)
+		snprintf(pause, sizeof(pause), " + comparison %.0f", (double)worst->pause_us / 1000);
+	snprintf(limit, sizeof(limit), "QEMU's downtime %.0f%s + %s = %.1f ms", worst->downtime_ms, pause,
+		control > 50 ? "gap without migration" : "50", (double)gap_limit_us(r, worst) / 1000);
+	add(r, worst_margin >= 0, "longest gap", limit, "%.1f ms (round %u)", (double)worst->stretch.to_peer.got.gap_us / 1000,
+		worst->number);
+}
+
+static void judge_ram(struct results *r)
+{
+	uint64_t pages = 0, differ = 0;
+	const char *where = "";
+	unsigned compared = 0;
+	for (unsigned i = 0; i < r->n_rounds; i++) {
+		const struct round *n = &r->round[i];
+		pages += n->pages;
+		differ += n->pages_differ;
+		compared += n->compared;
+		if (n->pages_differ && !*where)
+			where = n->differ;
+	}
+	add(r, differ == 0 && compared == r->opts->rounds, "memory pages that differ", "0", "%" PRIu64 " of %" PRIu64 " (%u of %u rounds)%s%.100s",
+		differ, pages, compared, r->opts->rounds, *where ? " at " : "", where);
+}
+
+static const char *outcome(json_t *record)
+{
+	const char *o = json_string_value(json_object_get(record, "outcome"));
+	return o ? o : "no record";
+}
+
+static void judge_records(struct results *r)
+{
+	unsigned good = 0, moves = 0;
+	char wrong[160] = "";
+	for (unsigned i = 0; i < r->n_rounds; i++) {
+		const struct round *n = &r->round[i];
+		if (n->kind == ROUND_CANCEL) {
+			add(r, !strcmp(outcome(n->source), "returned"), "outcome of the cancelled migration", "returned", "%s", outcome(n->source));
+			continue;
+		}
+		moves++;
+		bool holds = !strcmp(outcome(n->source), "left") && !strcmp(outcome(n->destination), "arrived");
+		good += holds;
+		if (!holds && !wrong[0])
+			snprintf(wrong, sizeof(wrong), "; round %u: %s, %s", n->number, outcome(n->source), outcome(n->destination));
+	}
+	if (moves)
+		add(r, good == moves, "recorded by vringd", "left, arrived", "%u of %u%s", good, moves, wrong);
+}
+
+static void judge_bridge(struct results *r)
+{
+	unsigned moved = 0, moves = 0;
+	double worst_ms = 0;
+	for (unsigned i = 0; i < r->n_rounds; i++) {
+		const struct round *n = &r->round[i];
+		moves += n->kind == ROUND_MIGRATE;
+		if (n->kind != ROUND_MIGRATE || !n->bridge_moved_us || !n->bridge_before[0])
+			continue;
+		moved++;
+		double ms = n->resume_us && n->bridge_moved_us > n->resume_us ? (double)(n->bridge_moved_us - n->resume_us) / 1000 : 0;
+		worst_ms = ms > worst_ms ? ms : worst_ms;
+	}
+	add(r, moved == moves && moves > 0, "the bridge learned the move", "every round", "%u of %u, at most %.0f ms after the guest ran", moved,
+		moves, worst_ms);
+}
+
+bool verdicts_judge(struct results *r)
+{
+	unsigned through = 0, cancelled = 0;
+	const char *failure = r->failure;
+	for (unsigned i = 0; i < r->n_rounds; i++) {
+		bool fine = !r->round[i].failure[0];
+		through += fine && r->round[i].kind == ROUND_MIGRATE;
+		cancelled += fine && r->round[i].kind == ROUND_CANCEL;
+	}
+	r->n_verdicts = 0;
+	char limit[40];
+	snprintf(limit, sizeof(limit), "%u", r->opts->rounds);
+	add(r, through == r->opts->rounds && !*failure, r->opts->cancel_at ? "migrations after the cancelled one" : "migrations", limit, "%u%s%.180s",
+		through, *failure ? ": " : "", failure);
+	if (r->opts->cancel_at)
+		add(r, cancelled == 1, "cancelled, guest back on the source", "1", "%u", cancelled);
+	judge_traffic(r);
+	judge_gaps(r);
+	if (r->opts->verify_ram)
+		judge_ram(r);
+	if (!r->opts->backend)
+		judge_records(r);
+	if (r->opts->two_daemons)
+		judge_bridge(r);
+	add(r, !r->backend_failure[0], "back end still running", "yes", "%s%.180s", r->backend_failure[0] ? "no: " : "yes", r->backend_failure);
+	bool all = true;
+	for (unsigned i = 0; i < r->n_verdicts; i++)
+		all = all && r->verdict[i].state != VERDICT_FAILED;
+	return all;
+}
+
+const char *verdict_state_name(enum verdict_state s)
+{
+	return s == VERDICT_OK ? "ok" : s == VERDICT_FAILED ? "FAILED" : "-";
+}
+
+void verdicts_print(const struct results *r)
+{
+	printf("%-38s %-7s %-44s %s\n", "verdict", "", "measured", "limit");
+	for (unsigned i = 0; i < r->n_verdicts; i++) {
+		const struct verdict *v = &r->verdict[i];
+		printf("%-38s %-7s %-44s %s\n", v->name, verdict_state_name(v->state), v->measured, v->limit);
+	}
+	fflush(stdout);
+}

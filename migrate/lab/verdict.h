@@ -1,0 +1,15 @@
+// What the figures of a run mean: one verdict a row.
+#ifndef LAB_VERDICT_H
+#define LAB_VERDICT_H
+
+#include "lab/result.h"
+
+// Fill r->verdict from everything else in r. Returns whether all hold.
+bool verdicts_judge(struct results *r);
+// The longest gap that a round may show, in microseconds: QEMU's own downtime (and what the lab itself paused) plus 50 ms or
+// the longest gap of the stretch without migration, whichever is more.
+uint64_t gap_limit_us(const struct results *r, const struct round *round);
+const char *verdict_state_name(enum verdict_state s); // "ok", "FAILED", "-"
+void verdicts_print(const struct results *r);
+
+#endif
