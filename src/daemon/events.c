@@ -1,0 +1,72 @@
+// The journal and who listens to it.
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "daemon/core.h"
+
+struct vd_sub {
+	struct vd_sub *next;
+	vd_event_fn *fn;
+	void *arg;
+	bool dead;
+};
+
+struct vd_sub *vd_subscribe(struct vd *vd, vd_event_fn *fn, void *arg)
+{
+	struct vd_sub *sub = calloc(1, sizeof(*sub));
+	if (!sub)
+		return NULL;
+	sub->fn = fn;
+	sub->arg = arg;
+	sub->next = vd->subs;
+	vd->subs = sub;
+	return sub;
+}
+
+static void sweep(struct vd *vd)
+{
+	for (struct vd_sub **at = &vd->subs; *at;) {
+		struct vd_sub *s = *at;
+		if (s->dead) {
+			*at = s->next;
+			free(s);
+		} else {
+			at = &s->next;
+		}
+	}
+}
+
+void vd_unsubscribe(struct vd *vd, struct vd_sub *sub)
+{
+	if (!sub)
+		return;
+	sub->dead = true;
+	if (!vd->telling)
+		sweep(vd);
+}
+
+void vd_event(struct vd *vd, const char *port, const char *type, const char *fmt, ...)
+{
+	char detail[400];
+	va_list ap;
+	va_start(ap, fmt);
+	vsnprintf(detail, sizeof(detail), fmt, ap);
+	va_end(ap);
+	struct vd_event ev = { .time_us = clock_wall_us(), .port = port, .type = type, .detail = detail };
+	struct why why;
+	if (store_event_add(vd->store, ev.time_us, port, type, detail, &ev.seq, &why) != OK) {
+		ev.seq = 0;
+		vd_store_failed(vd, port, &why);
+	}
+	vd_idle_soon(vd);
+	if (vd->telling)
+		return; // a subscriber caused it: the journal has it
+	vd->telling = true;
+	for (struct vd_sub *s = vd->subs; s; s = s->next)
+		if (!s->dead)
+			s->fn(s->arg, &ev);
+	vd->telling = false;
+	sweep(vd);
+}

@@ -1,0 +1,42 @@
+// What a front end is offered. It must stay a superset of what the present front end acknowledged, over our restarts and
+// upgrades: QEMU drops a back end that lost a feature, and tries again for ever.
+#include <string.h>
+
+#include "base/bits.h"
+#include "daemon/core.h"
+
+#define COMPAT_LATEST 1 // levels are frozen per release; 1 is this one's
+
+void features_offer(const struct port *p, struct port_offer *out)
+{
+	uint64_t can = dev_features_supported(), pcan = dev_protocol_features_supported();
+	uint64_t must = BIT64(VHOST_USER_F_PROTOCOL_FEATURES);
+	out->compat = p->spec.compat ? p->spec.compat : p->has_device && p->device.compat ? p->device.compat : COMPAT_LATEST;
+	out->features = ((can | p->spec.features_plus) & ~p->spec.features_minus) | must;
+	out->protocol_features = (pcan | p->spec.proto_plus) & ~p->spec.proto_minus;
+	if (p->spec.announce == SPEC_ANNOUNCE_SWITCH)
+		out->features = bits_without(out->features, VIRTIO_NET_F_GUEST_ANNOUNCE); // then QEMU sends SEND_RARP
+	if (p->spec.queues == 1)
+		out->features = bits_without(out->features, VIRTIO_NET_F_MQ);
+	out->pinned = p->has_device && p->device.pinned;
+	if (out->pinned) {
+		out->features |= p->device.features_acked & can;
+		out->protocol_features |= p->device.protocol_features & pcan;
+	}
+}
+
+void features_pin(struct port *p, const struct snap *s)
+{
+	struct why why;
+	struct store_device d = p->device;
+	memcpy(d.port, p->spec.id, sizeof(d.port));
+	d.features_offered = s->features_offered;
+	d.features_acked = bits_without(s->features_acked, VHOST_F_LOG_ALL);
+	d.protocol_features = s->protocol_features;
+	d.compat = d.compat ? d.compat : COMPAT_LATEST;
+	d.pinned = true;
+	p->device = d;
+	p->has_device = true;
+	if (store_device_put(p->vd->store, &d, &why) != OK)
+		vd_store_failed(p->vd, p->spec.id, &why);
+}

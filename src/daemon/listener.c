@@ -1,0 +1,151 @@
+// The socket of a vhost-user port: listening, connecting, taking front ends in.
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "daemon/core.h"
+
+#define RETRY_FIRST_US 500000
+#define RETRY_MOST_US 5000000
+#define BACKLOG 8
+
+static void on_accept(void *arg, int fd, int ready)
+{
+	struct port *p = arg;
+	(void)ready;
+	int c = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (c >= 0)
+		port_on_connection(p, c);
+	else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+		log_rated(&p->rate, LOG_LWARN, "port %s: accepting a front end: %s", p->spec.id, strerror(errno));
+}
+
+static enum err listen_on(struct port *p, int fd, struct why *why)
+{
+	fd_set_cloexec(fd);
+	if (fd_set_nonblock(fd, true) != 0)
+		return ours(why, "%s", strerror(errno));
+	p->listen_watch = watch_new(p->vd->loop, fd, LOOP_READ, on_accept, p);
+	if (!p->listen_watch)
+		return ours(why, "no memory");
+	p->listen_fd = fd;
+	return OK;
+}
+
+// A socket that a dead daemon of ours left is removed; one that somebody listens on, or anything else, is not.
+static enum err clear_stale(const char *path, const struct sockaddr_un *sa, struct why *why)
+{
+	struct stat st;
+	if (lstat(path, &st) != 0)
+		return errno == ENOENT ? OK : ours(why, "%s: %s", path, strerror(errno));
+	if (!S_ISSOCK(st.st_mode))
+		return refuse(why, "%s is there and no socket: remove it or choose another path=", path);
+	if (st.st_uid != geteuid())
+		return refuse(why, "%s belongs to uid %u: remove it or choose another path=", path, (unsigned)st.st_uid);
+	int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int rc = probe >= 0 ? connect(probe, (const struct sockaddr *)sa, sizeof(*sa)) : -1;
+	int e = errno;
+	fd_reset(&probe);
+	if (rc == 0 || e == EAGAIN)
+		return refuse(why, "%s: another process listens there", path);
+	if (unlink(path) != 0)
+		return ours(why, "removing the stale socket %s: %s", path, strerror(errno));
+	return OK;
+}
+
+static enum err bind_path(struct port *p, struct why *why)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	memcpy(sa.sun_path, p->path, sizeof(sa.sun_path));
+	enum err e = clear_stale(p->path, &sa, why);
+	if (e != OK)
+		return e;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return ours(why, "socket: %s", strerror(errno));
+	mode_t old = umask(0177); // nobody else gets in before the rights are set
+	int rc = bind(fd, (struct sockaddr *)&sa, sizeof(sa));
+	umask(old);
+	if (rc != 0) {
+		e = ours(why, "binding %s: %s", p->path, strerror(errno));
+		fd_reset(&fd);
+		return e;
+	}
+	p->bound = true;
+	if ((p->spec.socket_gid >= 0 && chown(p->path, (uid_t)-1, (gid_t)p->spec.socket_gid) != 0) ||
+	    chmod(p->path, p->spec.socket_mode) != 0 || listen(fd, BACKLOG) != 0) {
+		e = ours(why, "%s: %s", p->path, strerror(errno));
+		fd_reset(&fd);
+		return e;
+	}
+	e = listen_on(p, fd, why);
+	if (e != OK)
+		fd_reset(&fd);
+	return e;
+}
+
+static void on_retry(void *arg)
+{
+	struct port *p = arg;
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	memcpy(sa.sun_path, p->path, sizeof(sa.sun_path));
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd >= 0 && connect(fd, (struct sockaddr *)&sa, sizeof(sa)) == 0) {
+		p->retries = 0;
+		port_on_connection(p, fd);
+		return;
+	}
+	if (p->retries++ == 0)
+		log_info("port %s: connecting to %s: %s; trying on", p->spec.id, p->path, strerror(errno));
+	fd_reset(&fd);
+	uint64_t in = (uint64_t)RETRY_FIRST_US << (p->retries < 4 ? p->retries - 1 : 4);
+	timer_arm(p->retry, in < RETRY_MOST_US ? in : RETRY_MOST_US);
+	port_tell(p);
+}
+
+static enum err inherit(struct port *p, struct why *why)
+{
+	int listening = 0;
+	socklen_t len = sizeof(listening);
+	if (getsockopt(p->spec.fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) != 0)
+		return refuse(why, "fd=%d: %s", p->spec.fd, strerror(errno));
+	int fd = fd_take(&p->spec.fd);
+	if (listening)
+		return listen_on(p, fd, why);
+	port_on_connection(p, fd);
+	return p->session[0] ? OK : ours(why, "fd=: the connection could not be taken");
+}
+
+enum err port_open_socket(struct port *p, struct why *why)
+{
+	if (p->spec.fd >= 0)
+		return inherit(p, why);
+	enum err e = spec_path(&p->spec, p->vd->runtime_dir, p->path, why);
+	if (e != OK)
+		return e;
+	if (p->spec.mode != SPEC_CLIENT)
+		return bind_path(p, why);
+	p->retry = timer_new(p->vd->loop, on_retry, p);
+	if (!p->retry)
+		return ours(why, "no memory");
+	timer_arm(p->retry, 0);
+	return OK;
+}
+
+void port_close_socket(struct port *p)
+{
+	watch_free(p->listen_watch);
+	p->listen_watch = NULL;
+	fd_reset(&p->listen_fd);
+	timer_free(p->retry);
+	p->retry = NULL;
+	if (p->bound)
+		unlink(p->path);
+	p->bound = false;
+}

@@ -1,0 +1,249 @@
+// The record of each migration: opened, fed with what happens, written to the store whenever it changed.
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "daemon/core.h"
+
+static void write_record(struct vd *vd, struct port *p, struct timeline *t)
+{
+	struct dp_stats st;
+	struct why why;
+	if (p) {
+		dp_port_stats(p->dp, &st);
+		t->held = st.held - p->base_held;
+		t->delivered = st.hold_delivered - p->base_delivered;
+		t->dropped = st.hold_dropped - p->base_dropped;
+	}
+	size_t size = timeline_json(t, NULL, 0) + 1;
+	char *json = malloc(size);
+	if (!json)
+		return;
+	timeline_json(t, json, size);
+	if (store_migration_put(vd->store, t->id, t->port, json, &why) != OK)
+		vd_store_failed(vd, t->port, &why);
+	free(json);
+}
+
+static struct timeline *record_open(struct port *p, enum timeline_role role, uint64_t now)
+{
+	struct timeline *t = malloc(sizeof(*t));
+	struct dp_stats st;
+	struct why why;
+	uint64_t id = 0;
+	if (!t || store_next_migration_id(p->vd->store, &id, &why) != OK) {
+		free(t);
+		return NULL;
+	}
+	timeline_open(t, id, p->spec.id, p->spec.guest, role, now);
+	dp_port_stats(p->dp, &st);
+	p->base_held = st.held;
+	p->base_delivered = st.hold_delivered;
+	p->base_dropped = st.hold_dropped;
+	vd_event(p->vd, p->spec.id, "migration.started", "%s, record %llu", timeline_role_name(role), (unsigned long long)id);
+	return t;
+}
+
+static void feed(struct port *p, struct timeline *t, enum timeline_event ev, uint64_t now)
+{
+	if (!t)
+		return;
+	if (timeline_feed(t, ev, now))
+		vd_event(p->vd, p->spec.id, "migration.ended", "record %llu: %s", (unsigned long long)t->id,
+			 timeline_outcome_name(t->outcome));
+	write_record(p->vd, p, t);
+}
+
+void migration_log_on(struct session *s)
+{
+	struct port *p = s->port;
+	uint64_t now = clock_boot_us();
+	free(s->source);
+	s->source = record_open(p, TIMELINE_SOURCE, now);
+	feed(p, s->source, TL_LOG_ON, now);
+	if (s->attached == 0)
+		feed(p, s->source, TL_RINGS_STOPPED, now);
+}
+
+void migration_log_off(struct session *s)
+{
+	feed(s->port, s->source, TL_LOG_OFF, clock_boot_us());
+}
+
+void migration_stopped(struct session *s)
+{
+	if (s->source)
+		s->source->pages_logged = dev_pages_logged(s->dev);
+	feed(s->port, s->source, TL_RINGS_STOPPED, clock_boot_us());
+}
+
+void migration_closed(struct session *s)
+{
+	struct port *p = s->port;
+	if (!s->source)
+		return;
+	feed(p, s->source, TL_CLOSED, clock_boot_us());
+	free(p->departure);
+	p->departure = s->source; // its destination may still come
+	s->source = NULL;
+}
+
+static bool starts_in_the_middle(const struct session *s)
+{
+	const struct snap *snap = dev_snap(s->dev);
+	for (unsigned q = 0; q < SNAP_MAX_RINGS; q++)
+		if (snap->ring[q].started && snap->ring[q].base != 0)
+			return true;
+	return false;
+}
+
+// The source's record, where the guest was before: of a session that is there still, or of one that is gone.
+static struct timeline *source_of(struct port *from, struct session *to)
+{
+	for (unsigned i = 0; from && i < PORT_MAX_SESSIONS; i++)
+		if (from->session[i] && from->session[i] != to && from->session[i]->source)
+			return from->session[i]->source;
+	return from ? from->departure : NULL;
+}
+
+void migration_running(struct port *p, struct session *s, struct port *from)
+{
+	uint64_t now = clock_boot_us();
+	if (s->source && s->source->outcome == TIMELINE_RUNNING) {
+		feed(p, s->source, TL_RINGS_RUNNING, now); // back at the source
+		return;
+	}
+	if (s->ran || !starts_in_the_middle(s))
+		return; // a start of a guest that did not come from elsewhere
+	free(p->arrival);
+	p->arrival = record_open(p, TIMELINE_DESTINATION, now);
+	if (!p->arrival)
+		return;
+	feed(p, p->arrival, TL_RINGS_RUNNING, now);
+	struct timeline *src = source_of(from, s);
+	if (src) {
+		feed(from, src, TL_ARRIVED_ELSEWHERE, now);
+		timeline_join(src, p->arrival);
+		write_record(p->vd, from, src);
+		write_record(p->vd, p, p->arrival);
+	}
+}
+
+// The records that late moments of this port belong to.
+static struct timeline *current(struct port *p)
+{
+	if (p->active && p->active->source)
+		return p->active->source;
+	return p->arrival;
+}
+
+void migration_note(struct port *p, unsigned notes)
+{
+	struct timeline *t = current(p);
+	struct dp_firsts f = dp_port_firsts(p->dp);
+	if (!t)
+		return;
+	if (notes & DP_NOTE_FIRST_KICK)
+		feed(p, t, TL_FIRST_KICK, f.kick_us);
+	if (notes & DP_NOTE_FIRST_IN)
+		feed(p, t, TL_FIRST_FRAME_IN, f.in_us);
+	if (notes & DP_NOTE_FIRST_OUT)
+		feed(p, t, TL_FIRST_FRAME_OUT, f.out_us);
+	if (t != p->arrival)
+		return;
+	for (unsigned i = 0; i < p->vd->n_ports; i++) { // the source's blackout ends with the first frame here
+		struct port *o = p->vd->port[i];
+		if ((o == p || (p->spec.guest[0] && strcmp(o->spec.guest, p->spec.guest) == 0)) && source_of(o, p->active)) {
+			struct timeline *src = source_of(o, p->active);
+			timeline_join(src, t);
+			write_record(p->vd, o, src);
+		}
+	}
+	write_record(p->vd, p, t);
+}
+
+void migration_announced(struct port *p, const char *kind, const uint8_t mac[6], uint32_t round)
+{
+	struct timeline *t = current(p);
+	if (!t)
+		return;
+	enum timeline_outcome before = t->outcome;
+	timeline_announced(t, kind, mac, round, clock_boot_us());
+	if (t->outcome != before)
+		vd_event(p->vd, p->spec.id, "migration.ended", "record %llu: %s", (unsigned long long)t->id,
+			 timeline_outcome_name(t->outcome));
+	p->vd->migrations_dirty = true;
+	vd_idle_soon(p->vd);
+}
+
+void vd_migrations_flush(struct vd *vd)
+{
+	for (unsigned i = 0; i < vd->n_ports; i++) {
+		struct port *p = vd->port[i];
+		if (p->arrival)
+			write_record(vd, p, p->arrival);
+		for (unsigned k = 0; k < PORT_MAX_SESSIONS; k++)
+			if (p->session[k] && p->session[k]->source)
+				write_record(vd, p, p->session[k]->source);
+	}
+	vd->migrations_dirty = false;
+}
+
+void migrations_free(struct port *p)
+{
+	free(p->arrival);
+	free(p->departure);
+	p->arrival = p->departure = NULL;
+}
+
+// What an earlier life left open: its end was not seen.
+static void close_one(void *arg, uint64_t id, const char *port, const char *json)
+{
+	struct vd *vd = arg;
+	static const char open[] = "\"outcome\":\"running\"";
+	const char *at = strstr(json, open);
+	struct why why;
+	if (!at)
+		return;
+	size_t before = (size_t)(at - json), size = strlen(json) + 1;
+	char *closed = malloc(size);
+	if (!closed)
+		return;
+	snprintf(closed, size, "%.*s\"outcome\":\"unknown\"%s", (int)before, json, at + sizeof(open) - 1);
+	if (store_migration_put(vd->store, id, port, closed, &why) != OK)
+		vd_store_failed(vd, port, &why);
+	free(closed);
+}
+
+struct open_records {
+	struct vd *vd;
+	unsigned n;
+	struct {
+		uint64_t id;
+		char port[SNAP_PORT_MAX];
+		char *json;
+	} rec[64];
+};
+
+static void remember(void *arg, uint64_t id, const char *port, const char *json)
+{
+	struct open_records *o = arg;
+	if (o->n == 64 || !strstr(json, "\"outcome\":\"running\""))
+		return;
+	o->rec[o->n].id = id;
+	strncpy(o->rec[o->n].port, port, SNAP_PORT_MAX - 1);
+	o->rec[o->n].json = strdup(json);
+	o->n += o->rec[o->n].json != NULL;
+}
+
+void migrations_close_books(struct vd *vd)
+{
+	struct open_records o = { .vd = vd };
+	struct why why;
+	if (store_each_migration(vd->store, NULL, remember, &o, &why) != OK)
+		vd_store_failed(vd, "", &why);
+	for (unsigned i = 0; i < o.n; i++) { // not while the rows are being read
+		close_one(vd, o.rec[i].id, o.rec[i].port, o.rec[i].json);
+		free(o.rec[i].json);
+	}
+}

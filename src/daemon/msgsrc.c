@@ -1,0 +1,119 @@
+#include "daemon/msgsrc.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "loop/loop.h"
+#include "wire/vu_frame.h"
+
+#define BUDGET 16 // messages per turn: a chatty front end does not keep the others waiting
+
+struct msgsrc {
+	int fd;
+	struct watch *watch;
+	struct vu_frame *frame;
+	uint64_t seq;
+	msgsrc_message_fn *on_message;
+	msgsrc_end_fn *on_end;
+	void *arg;
+	bool close_after; // when the reply is out
+	bool inside, dead;
+};
+
+static void release(struct msgsrc *src)
+{
+	watch_free(src->watch); // before its descriptor
+	vu_frame_free(src->frame);
+	fd_reset(&src->fd);
+	free(src);
+}
+
+static void end(struct msgsrc *src, bool clean, const char *reason)
+{
+	if (!src->dead)
+		src->on_end(src->arg, clean, reason);
+}
+
+static bool one_message(struct msgsrc *src)
+{
+	struct vu_in in;
+	struct why why = { "" };
+	enum err e = vu_frame_recv(src->frame, src->fd, &in, &why);
+	if (e == AGAIN)
+		return false;
+	if (e != OK) {
+		bool clean = vu_frame_eof(src->frame);
+		end(src, clean, clean ? "closed by the front end" : why.text);
+		return false;
+	}
+	struct dev_msg msg = { .seq = ++src->seq, .hdr = in.hdr, .payload = in.payload, .n_fds = in.n_fds };
+	struct dev_reply reply;
+	memcpy(msg.fds, in.fds, sizeof(msg.fds));
+	src->on_message(src->arg, &msg, &reply);
+	if (src->dead)
+		return false;
+	src->close_after = reply.close;
+	e = reply.len ? vu_frame_send(src->frame, src->fd, reply.bytes, reply.len, &why) : OK;
+	if (e == AGAIN) { // the rest goes when the peer reads; nothing more is read from it before
+		watch_set(src->watch, LOOP_WRITE);
+		return false;
+	}
+	if (e != OK || reply.close) {
+		end(src, false, e != OK ? why.text : "refused, see above");
+		return false;
+	}
+	return true;
+}
+
+static void on_ready(void *arg, int fd, int ready)
+{
+	struct msgsrc *src = arg;
+	(void)fd;
+	src->inside = true;
+	if (ready & LOOP_WRITE) {
+		struct why why = { "" };
+		enum err e = vu_frame_flush(src->frame, src->fd, &why);
+		if (e == OK && src->close_after)
+			end(src, false, "refused, see above");
+		else if (e == OK)
+			watch_set(src->watch, LOOP_READ);
+		else if (e != AGAIN)
+			end(src, false, why.text);
+	} else {
+		for (unsigned i = 0; i < BUDGET && one_message(src); i++)
+			;
+	}
+	src->inside = false;
+	if (src->dead)
+		release(src);
+}
+
+struct msgsrc *msgsrc_new(struct loop *loop, int fd, msgsrc_message_fn *on_message, msgsrc_end_fn *on_end, void *arg)
+{
+	struct msgsrc *src = calloc(1, sizeof(*src));
+	if (!src)
+		return NULL;
+	src->frame = vu_frame_new();
+	src->watch = src->frame && fd_set_nonblock(fd, true) == 0 ? watch_new(loop, fd, LOOP_READ, on_ready, src) : NULL;
+	src->fd = -1;
+	if (!src->watch) {
+		release(src);
+		return NULL;
+	}
+	src->fd = fd;
+	src->on_message = on_message;
+	src->on_end = on_end;
+	src->arg = arg;
+	return src;
+}
+
+void msgsrc_free(struct msgsrc *src)
+{
+	if (!src)
+		return;
+	if (src->inside)
+		src->dead = true;
+	else
+		release(src);
+}

@@ -1,0 +1,310 @@
+// A configured port: its place in the datapath, its socket, its sessions, its state.
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "daemon/core.h"
+
+static void on_hold_timer(void *arg)
+{
+	struct port *p = arg;
+	dp_hold_expire(p->dp, clock_boot_us());
+	if (dp_hold_level(p->dp).held == 0 && p->active == NULL)
+		dp_port_rx_state(p->dp, DP_RX_OFF); // nobody came for it: from here on nothing is kept
+	port_arm_hold(p);
+}
+
+void port_arm_hold(struct port *p)
+{
+	uint64_t due = dp_hold_due(p->dp), now = clock_boot_us();
+	if (due == 0)
+		timer_cancel(p->hold_timer);
+	else
+		timer_arm(p->hold_timer, due > now ? due - now + 1000 : 1000);
+}
+
+void port_dp_conf(const struct port_spec *s, struct dp_port_conf *out)
+{
+	static const enum dp_kind kinds[] = { [SPEC_VHOST_USER] = DP_VHOST, [SPEC_TAP] = DP_TAP, [SPEC_NULL] = DP_NULL };
+	memset(out, 0, sizeof(*out));
+	memcpy(out->id, s->id, sizeof(out->id));
+	memcpy(out->net, s->net, sizeof(out->net));
+	memcpy(out->group, s->group, sizeof(out->group));
+	memcpy(out->guest, s->guest, sizeof(out->guest));
+	out->kind = kinds[s->kind];
+	out->max_macs = s->max_macs;
+	out->filter_mac = s->filter == SPEC_FILTER_MAC;
+	memcpy(out->macs, s->macs, sizeof(out->macs));
+	out->n_macs = s->n_macs;
+	out->hold_ms = s->hold_ms;
+	out->hold_bytes = s->hold_bytes;
+	out->rate_in = s->rate_in;
+	out->rate_out = s->rate_out;
+	out->tap_fd = -1;
+}
+
+static enum err open_kind(struct port *p, struct dp_port_conf *conf, struct why *why)
+{
+	if (p->spec.kind == SPEC_TAP) {
+		conf->tap_fd = p->spec.fd >= 0 ? p->spec.fd : tap_open(&p->spec, why);
+		if (conf->tap_fd < 0)
+			return REFUSED;
+	}
+	enum err e = dp_port_add(p->vd->dp, conf, &p->dp, why);
+	if (e != OK && p->spec.kind == SPEC_TAP && p->spec.fd < 0)
+		fd_reset(&conf->tap_fd);
+	if (e == OK)
+		p->spec.fd = p->spec.kind == SPEC_TAP ? -1 : p->spec.fd; // the datapath's now
+	return e;
+}
+
+struct port *port_new(struct vd *vd, const struct port_spec *spec, enum vd_origin origin, struct why *why)
+{
+	struct port *p = calloc(1, sizeof(*p));
+	if (!p) {
+		ours(why, "no memory for a port");
+		return NULL;
+	}
+	p->vd = vd;
+	p->spec = *spec;
+	p->origin = origin;
+	p->listen_fd = -1;
+	p->told = PORT_FAILED;
+	p->ends_daemon = vd->end_with_port && strcmp(vd->end_with_port, spec->id) == 0;
+	struct dp_port_conf conf;
+	port_dp_conf(spec, &conf);
+	p->hold_timer = timer_new(vd->loop, on_hold_timer, p);
+	enum err e = p->hold_timer ? open_kind(p, &conf, why) : ours(why, "no memory");
+	if (e == OK && spec->kind == SPEC_VHOST_USER) {
+		struct why ignored;
+		if (store_device_get(vd->store, spec->id, &p->device, &p->has_device, &ignored) != OK)
+			p->has_device = false;
+		e = port_open_socket(p, why);
+	}
+	if (e != OK) {
+		port_free(p);
+		return NULL;
+	}
+	port_tell(p);
+	return p;
+}
+
+void port_free(struct port *p)
+{
+	port_close_socket(p); // unreachable first
+	for (unsigned i = 0; i < PORT_MAX_SESSIONS; i++)
+		if (p->session[i]) {
+			if (dev_logging(p->session[i]->dev))
+				dev_give_up(p->session[i]->dev);
+			session_free(p->session[i]);
+		}
+	migrations_free(p);
+	timer_free(p->hold_timer);
+	if (p->dp)
+		dp_port_del(p->vd->dp, p->dp);
+	free(p);
+}
+
+// -- sessions ------------------------------------------------------------------------------------------------------------
+
+static bool peer_ok(struct port *p, const struct ucred *peer)
+{
+	if (p->spec.peer_uid < 0 || peer->uid == p->spec.peer_uid || peer->uid == 0)
+		return true;
+	log_rated(&p->rate, LOG_LWARN, "port %s: front end of uid %u refused (peer-uid=%lld)", p->spec.id, (unsigned)peer->uid,
+		  (long long)p->spec.peer_uid);
+	return false;
+}
+
+void port_on_connection(struct port *p, int fd)
+{
+	struct ucred peer = { .pid = 0, .uid = (uid_t)-1 };
+	socklen_t len = sizeof(peer);
+	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
+	unsigned slot = 0;
+	while (slot < PORT_MAX_SESSIONS && p->session[slot])
+		slot++;
+	struct why why = { "" };
+	struct session *s = NULL;
+	if (slot >= p->spec.sessions || slot == PORT_MAX_SESSIONS)
+		log_rated(&p->rate, LOG_LWARN, "port %s: front end of pid %d closed: %u are connected already (sessions=%u)", p->spec.id,
+			  (int)peer.pid, slot, p->spec.sessions);
+	else if (peer_ok(p, &peer) && !(s = session_new(p, fd, &why)))
+		log_rated(&p->rate, LOG_LERR, "port %s: front end of pid %d closed: %s", p->spec.id, (int)peer.pid, why.text);
+	if (!s) {
+		fd_reset(&fd);
+		if (p->retry)
+			timer_arm(p->retry, 1000000);
+		return;
+	}
+	s->pid = peer.pid;
+	s->uid = peer.uid;
+	p->session[slot] = s;
+	vd_event(p->vd, p->spec.id, "port.connected", "pid %d uid %u", (int)peer.pid, (unsigned)peer.uid);
+	port_tell(p);
+}
+
+void port_session_over(struct port *p, struct session *s)
+{
+	for (unsigned i = 0; i < PORT_MAX_SESSIONS; i++)
+		if (p->session[i] == s)
+			p->session[i] = NULL;
+	if (p->session[0] == NULL) { // oldest first
+		p->session[0] = p->session[1];
+		p->session[1] = NULL;
+	}
+	session_free(s);
+	if (p->active == s)
+		p->active = NULL;
+	if (p->session[0])
+		session_attach(p->session[0]); // it may have waited for this
+	else if (dp_hold_level(p->dp).held == 0 && p->spec.hold_ms == 0)
+		dp_port_rx_state(p->dp, DP_RX_OFF);
+	port_arm_hold(p);
+	port_tell(p);
+	if (p->retry && !p->session[0])
+		timer_arm(p->retry, 100000);
+	if (p->ends_daemon && !p->session[0] && p->listen_fd < 0)
+		loop_stop(p->vd->loop);
+}
+
+// -- state --------------------------------------------------------------------------------------------------------------------
+
+static const char *const state_names[] = {
+	[PORT_LISTENING] = "listening", [PORT_CONNECTING] = "connecting", [PORT_NEGOTIATING] = "negotiating",
+	[PORT_PREPARED] = "prepared",	[PORT_RUNNING] = "running",	  [PORT_STOPPED] = "stopped",
+	[PORT_DRAINING] = "draining",	[PORT_PARKED] = "parked",	  [PORT_FAILED] = "failed",
+};
+
+const char *port_state_name(enum port_state s)
+{
+	return state_names[s];
+}
+
+int port_state_parse(const char *word)
+{
+	for (int i = 0; i <= PORT_FAILED; i++)
+		if (strcmp(word, state_names[i]) == 0)
+			return i;
+	return -1;
+}
+
+enum port_state port_state(const struct port *p)
+{
+	if (p->failed.text[0])
+		return PORT_FAILED;
+	if (p->drained)
+		return PORT_DRAINING;
+	if (p->spec.kind != SPEC_VHOST_USER)
+		return PORT_RUNNING;
+	if (!p->session[0])
+		return p->spec.mode == SPEC_CLIENT ? PORT_CONNECTING : PORT_LISTENING;
+	if (p->active && p->active->attached)
+		return PORT_RUNNING;
+	if (p->active && p->active->ran)
+		return PORT_STOPPED;
+	const struct snap *s = dev_snap(p->session[0]->dev);
+	for (unsigned q = 0; q < SNAP_MAX_RINGS; q++)
+		if (s->ring[q].started)
+			return PORT_PREPARED;
+	return PORT_NEGOTIATING;
+}
+
+void port_tell(struct port *p)
+{
+	enum port_state now = port_state(p);
+	if (now == p->told)
+		return;
+	p->told = now;
+	char type[32];
+	snprintf(type, sizeof(type), "port.%s", state_names[now]);
+	const char *reason, *hint;
+	port_explain(p, &reason, &hint);
+	vd_event(p->vd, p->spec.id, type, "%s", reason);
+	log_debug("port %s: %s%s%s", p->spec.id, state_names[now], reason[0] ? ": " : "", reason);
+}
+
+void port_explain(const struct port *p, const char **reason, const char **hint)
+{
+	*reason = *hint = "";
+	switch (port_state(p)) {
+	case PORT_FAILED:
+		*reason = p->failed.text;
+		*hint = "mend the cause, then `vringctl port del` and `port add`, or restart";
+		return;
+	case PORT_DRAINING:
+		*reason = "drained by the operator";
+		*hint = "`vringctl undrain` ends it";
+		return;
+	case PORT_LISTENING:
+		*reason = "no front end is connected";
+		*hint = "start the machine with this socket; `vringctl ports ID --qemu` prints what to paste";
+		return;
+	case PORT_CONNECTING:
+		*reason = "nobody listens at path=";
+		*hint = "start the front end with server=on there; we try again by ourselves";
+		return;
+	default:
+		break;
+	}
+	if (p->spec.kind != SPEC_VHOST_USER || port_state(p) == PORT_RUNNING)
+		return;
+	const struct session *s = p->active ? p->active : p->session[0];
+	dev_explain(s->dev, reason, hint);
+}
+
+// -- accessors ------------------------------------------------------------------------------------------------------------------
+
+const struct port_spec *port_spec(const struct port *p)
+{
+	return &p->spec;
+}
+
+const char *port_id(const struct port *p)
+{
+	return p->spec.id;
+}
+
+enum vd_origin port_origin(const struct port *p)
+{
+	return p->origin;
+}
+
+const char *port_path(const struct port *p)
+{
+	return p->path;
+}
+
+struct dp_port *port_dp(const struct port *p)
+{
+	return p->dp;
+}
+
+bool port_device(const struct port *p, struct store_device *out)
+{
+	*out = p->device;
+	return p->has_device;
+}
+
+void port_offer(const struct port *p, struct port_offer *out)
+{
+	features_offer(p, out);
+}
+
+unsigned port_crashes(const struct port *p)
+{
+	(void)p;
+	return 0; // deaths of a worker are attributed by the keeper
+}
+
+unsigned port_sessions(const struct port *p, const struct session **out)
+{
+	unsigned n = 0;
+	for (unsigned i = 0; i < PORT_MAX_SESSIONS; i++)
+		if (p->session[i])
+			out[n++] = p->session[i];
+	return n;
+}

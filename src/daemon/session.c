@@ -1,0 +1,263 @@
+// One front end's connection: a device, a message source, and the rings that the device wants in the datapath. What the device
+// asks for (dev_ops) becomes true here: rows in the store, rings at the port, events.
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/clock.h"
+#include "daemon/core.h"
+#include "daemon/msgsrc.h"
+#include "guest/vring.h"
+
+// -- what the device asks for --------------------------------------------------------------------------------------------
+
+static enum err op_commit(void *arg, const struct snap *next, uint64_t what, uint64_t seq, const uint8_t *reply, uint32_t len,
+			  struct why *why)
+{
+	struct session *s = arg;
+	enum err e = store_commit(s->port->vd->store, next, what, seq, reply, len, why);
+	if (e == OK)
+		vd_idle_soon(s->port->vd);
+	else
+		vd_store_failed(s->port->vd, s->port->spec.id, why);
+	return e == OK ? OK : OURS;
+}
+
+static void op_sync(void *arg)
+{
+	struct session *s = arg;
+	dp_sync(s->port->vd->dp);
+}
+
+static bool any_wanted(const struct session *s)
+{
+	for (unsigned q = 0; q < SNAP_MAX_RINGS; q++)
+		if (s->want[q].ring)
+			return true;
+	return false;
+}
+
+static void op_retract(void *arg, unsigned q, bool last)
+{
+	struct session *s = arg;
+	struct port *p = s->port;
+	s->want[q].ring = NULL;
+	if (!(s->attached & UINT32_C(1) << q))
+		return;
+	s->attached &= ~(UINT32_C(1) << q);
+	// said before the ring goes: a frame that comes meanwhile must find out what to do
+	if (q % 2 == 0)
+		dp_port_rx_state(p->dp, last ? DP_RX_STOPPED : DP_RX_PAUSED);
+	dp_ring_retract(p->dp, q);
+}
+
+static void op_publish(void *arg, unsigned q, struct vring *ring, int kick_fd, enum dev_run how)
+{
+	struct session *s = arg;
+	s->want[q] = (struct want){ ring, kick_fd, how };
+	session_attach(s);
+}
+
+static void op_rarp(void *arg, const uint8_t mac[6])
+{
+	struct session *s = arg;
+	identity_claim(s->port, mac);
+}
+
+static void on_refused(struct session *s, const char *detail)
+{
+	struct port *p = s->port;
+	log_rated(&p->rate, LOG_LWARN, "port %s: %s", p->spec.id, detail);
+	strncpy(p->last_refusal, detail, sizeof(p->last_refusal) - 1);
+}
+
+static void on_ring_stop(struct session *s, unsigned q)
+{
+	struct port *p = s->port;
+	const struct snap *snap = dev_snap(s->dev);
+	p->device.last_base[q] = snap->ring[q].base;
+	p->device.last_base_set |= UINT32_C(1) << q;
+	for (unsigned i = 0; i < SNAP_MAX_RINGS; i++)
+		if (snap->ring[i].started)
+			return;
+	if (p->active == s && s->attached == 0)
+		identity_stopped(p, s);
+	struct why why;
+	p->device.generation++;
+	if (p->has_device && store_device_put(p->vd->store, &p->device, &why) != OK)
+		vd_store_failed(p->vd, p->spec.id, &why);
+}
+
+static void op_event(void *arg, enum dev_event ev, unsigned q, const char *detail)
+{
+	struct session *s = arg;
+	struct port *p = s->port;
+	switch (ev) {
+	case DEV_EV_REFUSED:
+		on_refused(s, detail);
+		vd_event(p->vd, p->spec.id, "port.refused", "%s", detail);
+		break;
+	case DEV_EV_NEGOTIATED:
+		features_pin(p, dev_snap(s->dev));
+		vd_event(p->vd, p->spec.id, "port.negotiated", "%s", detail);
+		break;
+	case DEV_EV_LOG_START:
+		p->was_logging = true;
+		vd_event(p->vd, p->spec.id, "migration.log_on", "%s", detail);
+		migration_log_on(s);
+		break;
+	case DEV_EV_LOG_STOP:
+		p->was_logging = false;
+		vd_event(p->vd, p->spec.id, "migration.log_off", "%s", detail);
+		migration_log_off(s);
+		break;
+	case DEV_EV_RING_STOP:
+		on_ring_stop(s, q);
+		break;
+	case DEV_EV_BASE_DIFFERS:
+		log_rated(&p->rate, LOG_LWARN, "port %s: ring %u: %s", p->spec.id, q, detail);
+		vd_event(p->vd, p->spec.id, "store.base_differs", "ring %u: %s", q, detail);
+		break;
+	case DEV_EV_RING_START:
+		if (p->has_device && (p->device.last_base_set >> q & 1) && dev_snap(s->dev)->ring[q].base != p->device.last_base[q])
+			vd_event(p->vd, p->spec.id, "store.base_differs", "ring %u: given %u, last known %u", q,
+				 dev_snap(s->dev)->ring[q].base, p->device.last_base[q]);
+		break;
+	case DEV_EV_RESET:
+		break;
+	}
+}
+
+static const struct dev_ops ops = { op_commit, op_retract, op_publish, op_sync, op_rarp, op_event };
+
+// -- rings and the port ---------------------------------------------------------------------------------------------------
+
+void session_attach(struct session *s)
+{
+	struct port *p = s->port;
+	if (!any_wanted(s))
+		return;
+	if (p->active != s && p->active && p->active->attached != 0)
+		return; // the other front end's rings run: this one waits until they stop
+	bool was_running = p->active == s && (s->attached != 0 || s->pausing);
+	p->active = s;
+	bool first = s->attached == 0 && !was_running;
+	for (unsigned q = 0; q < SNAP_MAX_RINGS; q++) {
+		struct want *w = &s->want[q];
+		if (!w->ring || (s->attached >> q & 1))
+			continue;
+		s->attached |= UINT32_C(1) << q;
+		dp_ring_publish(p->dp, q, w->ring, w->kick_fd, w->how == DEV_DISCARD);
+	}
+	if (first)
+		identity_running(p, s);
+	s->ran = true;
+}
+
+// -- messages ----------------------------------------------------------------------------------------------------------------
+
+static void on_message(void *arg, struct dev_msg *msg, struct dev_reply *reply)
+{
+	struct session *s = arg;
+	s->messages++;
+	s->pausing = s->attached != 0; // what this message takes and gives back is a pause, not a start
+	dev_handle(s->dev, msg, reply);
+	s->pausing = false;
+	if (dev_memory_broken(s->dev))
+		reply->close = true;
+	port_tell(s->port);
+}
+
+static void on_end(void *arg, bool clean, const char *reason)
+{
+	struct session *s = arg;
+	struct port *p = s->port;
+	if (!clean) {
+		log_rated(&p->rate, LOG_LWARN, "port %s: connection of pid %d closed: %s", p->spec.id, (int)s->pid, reason);
+		if (dev_logging(s->dev))
+			dev_give_up(s->dev); // whatever was written and not logged: the front end takes it all
+	}
+	vd_event(p->vd, p->spec.id, "port.disconnected", "pid %d: %s", (int)s->pid, reason);
+	port_session_over(p, s);
+}
+
+struct session *session_new(struct port *p, int fd, struct why *why)
+{
+	struct session *s = calloc(1, sizeof(*s));
+	if (!s) {
+		ours(why, "no memory for a session");
+		return NULL;
+	}
+	struct port_offer offer;
+	features_offer(p, &offer);
+	s->port = p;
+	s->since_us = clock_boot_us();
+	struct dev_conf conf = { .features = offer.features, .protocol_features = offer.protocol_features,
+				 .pairs = p->spec.queues, .any_memory = p->spec.memory == SPEC_MEMORY_ANY, .max_mtu = p->spec.mtu };
+	memcpy(conf.port, p->spec.id, sizeof(conf.port));
+	if (store_next_epoch(p->vd->store, &conf.epoch, why) != OK) {
+		free(s);
+		return NULL;
+	}
+	s->epoch = conf.epoch;
+	s->dev = dev_new(&conf, &ops, s);
+	s->src = s->dev ? msgsrc_new(p->vd->loop, fd, on_message, on_end, s) : NULL;
+	if (!s->src) {
+		dev_free(s->dev);
+		free(s);
+		ours(why, "no memory for a session");
+		return NULL;
+	}
+	return s;
+}
+
+void session_free(struct session *s)
+{
+	struct port *p = s->port;
+	bool ran = p->active == s && s->attached != 0;
+	struct why why;
+	if (s->attached)
+		dp_port_rx_state(p->dp, DP_RX_STOPPED);
+	dev_free(s->dev); // retracts its rings
+	if (ran)
+		p->stopped_us = clock_boot_us();
+	migration_closed(s);
+	msgsrc_free(s->src);
+	if (store_connection_end(p->vd->store, p->spec.id, s->epoch, &why) != OK)
+		vd_store_failed(p->vd, p->spec.id, &why);
+	vd_idle_soon(p->vd);
+	free(s);
+}
+
+void session_close(struct session *s, const char *reason)
+{
+	on_end(s, false, reason);
+}
+
+// -- looking at it -------------------------------------------------------------------------------------------------------------
+
+void session_info(const struct session *s, struct session_info *out)
+{
+	const struct snap *snap = dev_snap(s->dev);
+	memset(out, 0, sizeof(*out));
+	out->active = s->port->active == s;
+	out->waiting = !s->attached && any_wanted(s);
+	out->pid = s->pid ? (int)s->pid : -1;
+	out->uid = s->uid;
+	out->epoch = s->epoch;
+	out->since_us = s->since_us;
+	out->messages = s->messages;
+	for (unsigned q = 0; q < SNAP_MAX_RINGS; q += 2)
+		out->queues_used += snap->ring[q].started || snap->ring[q + 1].started;
+	out->rings_running = (unsigned)__builtin_popcount(s->attached);
+}
+
+const struct dev *session_dev(const struct session *s)
+{
+	return s->dev;
+}
+
+bool session_ring_published(const struct session *s, unsigned q)
+{
+	return q < SNAP_MAX_RINGS && (s->attached >> q & 1);
+}

@@ -1,0 +1,74 @@
+// Opening a tap. One that exists (and is ours, or persistent with our user) needs no privilege; creating one, and putting it
+// into a bridge, needs CAP_NET_ADMIN.
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <linux/sockios.h>
+
+#include "base/fd.h"
+#include "daemon/core.h"
+
+#define VNET_HDR_BYTES 12
+
+static enum err join_bridge(const struct port_spec *s, int sock, struct why *why)
+{
+	struct ifreq ifr;
+	memset(&ifr, 0, sizeof(ifr));
+	memcpy(ifr.ifr_name, s->bridge, sizeof(s->bridge));
+	ifr.ifr_ifindex = (int)if_nametoindex(s->ifname);
+	if (ioctl(sock, SIOCBRADDIF, &ifr) != 0 && errno != EBUSY) // busy: it is in a bridge already
+		return refuse(why, "putting %s into bridge %s: %s", s->ifname, s->bridge, strerror(errno));
+	return OK;
+}
+
+static enum err bring_up(const struct port_spec *s, struct why *why)
+{
+	int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (sock < 0)
+		return ours(why, "socket: %s", strerror(errno));
+	struct ifreq ifr;
+	memset(&ifr, 0, sizeof(ifr));
+	memcpy(ifr.ifr_name, s->ifname, sizeof(s->ifname));
+	enum err e = OK;
+	if (ioctl(sock, SIOCGIFFLAGS, &ifr) == 0 && !(ifr.ifr_flags & IFF_UP)) {
+		ifr.ifr_flags |= IFF_UP;
+		// without privilege it stays as the administrator left it
+		if (ioctl(sock, SIOCSIFFLAGS, &ifr) != 0 && errno != EPERM)
+			e = refuse(why, "bringing %s up: %s", s->ifname, strerror(errno));
+	}
+	if (e == OK && s->bridge[0])
+		e = join_bridge(s, sock, why);
+	fd_reset(&sock);
+	return e;
+}
+
+int tap_open(const struct port_spec *s, struct why *why)
+{
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0) {
+		refuse(why, "/dev/net/tun: %s", strerror(errno));
+		return -1;
+	}
+	struct ifreq ifr;
+	memset(&ifr, 0, sizeof(ifr));
+	memcpy(ifr.ifr_name, s->ifname, sizeof(s->ifname));
+	ifr.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+	int hdr = VNET_HDR_BYTES;
+	if (ioctl(fd, TUNSETIFF, &ifr) != 0)
+		refuse(why, "tap %s: %s%s", s->ifname, strerror(errno),
+		       errno == EPERM ? "; create it for this user first (ip tuntap add), or give CAP_NET_ADMIN" : "");
+	else if (ioctl(fd, TUNSETVNETHDRSZ, &hdr) != 0)
+		refuse(why, "tap %s: header of %d bytes: %s", s->ifname, hdr, strerror(errno));
+	else if (ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM) != 0) // partial checksums may come to us: every kind of port takes them
+		refuse(why, "tap %s: checksum offload: %s", s->ifname, strerror(errno));
+	else if (bring_up(s, why) == OK)
+		return fd;
+	fd_reset(&fd);
+	return -1;
+}

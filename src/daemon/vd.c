@@ -1,0 +1,263 @@
+// The whole: store, datapath, ports, and the notes that data threads leave.
+#include "daemon/vd.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/bits.h"
+#include "base/clock.h"
+#include "daemon/core.h"
+#include "guest/mem.h"
+#include "guest/vring.h"
+
+static void raise_limits(void)
+{
+	struct rlimit r;
+	if (getrlimit(RLIMIT_NOFILE, &r) != 0)
+		return;
+	r.rlim_cur = r.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_max < 65536)
+		log_info("at most %llu open files: enough for about %llu ports of one queue pair; raise LimitNOFILE for more",
+			 (unsigned long long)r.rlim_max, (unsigned long long)(r.rlim_max > 64 ? (r.rlim_max - 64) / 16 : 0));
+}
+
+// A ring broke a rule: the front end is told by its err descriptor, the operator by an event; the ring rests until it starts anew.
+static void on_ring_broken(struct port *p)
+{
+	struct session *s = p->active;
+	for (unsigned q = 0; s && q < SNAP_MAX_RINGS; q++) {
+		struct vring *r = dev_ring(s->dev, q);
+		if (!r || !r->broken || !r->broken_why)
+			continue;
+		log_rated(&p->rate, LOG_LWARN, "port %s: ring %u: broken by the guest: %s", p->spec.id, q, r->broken_why);
+		vd_event(p->vd, p->spec.id, "port.ring_broken", "ring %u: %s", q, r->broken_why);
+		int fd = dev_ring_err_fd(s->dev, q);
+		uint64_t one = 1;
+		if (fd >= 0 && write(fd, &one, sizeof(one)) < 0)
+			log_debug("port %s: ring %u: err descriptor not writable", p->spec.id, q);
+	}
+}
+
+static void on_notes(void *arg, int fd, int ready)
+{
+	struct vd *vd = arg;
+	struct dp_port *dp_port;
+	unsigned notes;
+	(void)fd;
+	(void)ready;
+	while ((notes = dp_notes_take(vd->dp, &dp_port)) != 0) {
+		struct port *p = vd_port_by_index(vd, dp_port_index(dp_port));
+		if (!p)
+			continue;
+		if (notes & (DP_NOTE_FIRST_KICK | DP_NOTE_FIRST_IN | DP_NOTE_FIRST_OUT))
+			migration_note(p, notes);
+		if (notes & DP_NOTE_HOLD) {
+			vd_event(vd, p->spec.id, "hold.level", "%llu frames held", (unsigned long long)dp_hold_level(p->dp).held);
+			port_arm_hold(p);
+		}
+		if (notes & DP_NOTE_MACS)
+			macs_changed(vd);
+		if (notes & DP_NOTE_RING_BROKEN)
+			on_ring_broken(p);
+		if (notes & DP_NOTE_TAP_GONE) {
+			snprintf(p->failed.text, sizeof(p->failed.text), "the tap's descriptor failed: was the interface deleted?");
+			log_err("port %s: %s", p->spec.id, p->failed.text);
+			port_tell(p);
+		}
+		if ((notes & DP_NOTE_MEM_BROKEN) && p->active)
+			session_close(p->active, "the file behind guest memory was cut short");
+	}
+}
+
+static enum err open_parts(struct vd *vd, const struct vd_conf *conf, struct why *why)
+{
+	if (mem_guard_install() != 0)
+		return ours(why, "the handler for vanishing guest memory can't be installed");
+	enum err e = store_open(&vd->store, conf->state_dir, conf->durability, &vd->opened, why);
+	if (e != OK)
+		return e;
+	if (vd->opened.set_aside)
+		log_warn("store: the database was unusable (%s) and was set aside as %s; starting with an empty one",
+			 vd->opened.aside_why.text, vd->opened.aside_path);
+	vd->dp = dp_new(&conf->dp, why);
+	if (!vd->dp)
+		return OURS;
+	vd->notes = watch_new(vd->loop, dp_notes_fd(vd->dp), LOOP_READ, on_notes, vd);
+	if (!vd->notes || !announcer_init(vd))
+		return ours(why, "no memory");
+	return OK;
+}
+
+enum err vd_new(struct vd **out, struct loop *loop, const struct vd_conf *conf, struct why *why)
+{
+	struct vd *vd = calloc(1, sizeof(*vd));
+	if (!vd)
+		return ours(why, "no memory");
+	vd->loop = loop;
+	vd->started_us = clock_boot_us();
+	vd->state_dir = strdup(conf->state_dir);
+	vd->runtime_dir = strdup(conf->runtime_dir);
+	vd->end_with_port = conf->end_with_port ? strdup(conf->end_with_port) : NULL;
+	raise_limits();
+	enum err e = vd->state_dir && vd->runtime_dir ? open_parts(vd, conf, why) : ours(why, "no memory");
+	if (e != OK) {
+		vd_free(vd);
+		return e;
+	}
+	*out = vd;
+	return OK;
+}
+
+static void add_stored(void *arg, const char *id, const char *spec)
+{
+	struct vd *vd = arg;
+	struct port_spec s;
+	struct why why;
+	if (vd_port_find(vd, id)) {
+		log_info("port %s: the configuration wins over what was added at run time", id);
+		return;
+	}
+	if (spec_parse(spec, &s, &why) != OK || vd_port_add(vd, &s, VD_ORIGIN_RUNTIME, &why) != OK)
+		log_err("port %s: added at run time, can't be added now: %s", id, why.text);
+}
+
+struct stored_port {
+	char id[SNAP_PORT_MAX], spec[SPEC_TEXT_MAX];
+};
+struct stored_ports {
+	unsigned n;
+	struct stored_port p[DP_MAX_PORTS];
+};
+
+static void remember_port(void *arg, const char *id, const char *spec)
+{
+	struct stored_ports *s = arg;
+	if (s->n == DP_MAX_PORTS || strlen(id) >= sizeof(s->p[0].id) || strlen(spec) >= sizeof(s->p[0].spec))
+		return;
+	strcpy(s->p[s->n].id, id);
+	strcpy(s->p[s->n++].spec, spec);
+}
+
+// A front end of the last life: what it acknowledged stays offered.
+static void pin_stored(void *arg, const struct snap *snap, uint64_t seq)
+{
+	struct vd *vd = arg;
+	struct port *p = vd_port_find(vd, snap->port);
+	if (!p || !snap->has_features)
+		return;
+	struct store_device *d = &p->device;
+	memcpy(d->port, snap->port, sizeof(d->port));
+	d->features_offered |= snap->features_offered;
+	d->features_acked |= bits_without(snap->features_acked, VHOST_F_LOG_ALL);
+	d->protocol_features |= snap->protocol_features;
+	d->pinned = true;
+	p->has_device = true;
+	vd_event(vd, snap->port, "store.recovered", "connection %llu, message %llu", (unsigned long long)snap->epoch,
+		 (unsigned long long)seq);
+}
+
+void vd_begin(struct vd *vd)
+{
+	struct why why;
+	struct stored_ports *s = calloc(1, sizeof(*s));
+	if (s && store_each_port(vd->store, remember_port, s, &why) != OK)
+		vd_store_failed(vd, "", &why);
+	for (unsigned i = 0; s && i < s->n; i++)
+		add_stored(vd, s->p[i].id, s->p[i].spec);
+	free(s);
+	if (store_each_connection(vd->store, pin_stored, vd, &why) != OK)
+		vd_store_failed(vd, "", &why);
+	macs_restore(vd);
+	migrations_close_books(vd);
+	announcer_resume(vd);
+	vd_event(vd, "", "worker.started", "pid %d%s", (int)getpid(), vd->opened.fresh ? ", new store" : "");
+}
+
+void vd_free(struct vd *vd)
+{
+	if (!vd)
+		return;
+	vd->ending = true;
+	if (vd->store && vd->dp) {
+		if (timer_armed(vd->macs_timer ? vd->macs_timer : vd->announce_timer) || vd->macs_timer)
+			vd_macs_flush(vd);
+		vd_migrations_flush(vd);
+	}
+	while (vd->n_ports) {
+		vd->n_ports--;
+		port_free(vd->port[vd->n_ports]);
+	}
+	announcer_fini(vd);
+	timer_free(vd->macs_timer);
+	watch_free(vd->notes);
+	dp_free(vd->dp);
+	store_close(vd->store);
+	free(vd->state_dir);
+	free(vd->runtime_dir);
+	free(vd->end_with_port);
+	free(vd);
+}
+
+static void on_idle(void *arg)
+{
+	struct vd *vd = arg;
+	vd->idle_asked = false;
+	if (vd->migrations_dirty)
+		vd_migrations_flush(vd);
+	store_idle(vd->store);
+}
+
+void vd_idle_soon(struct vd *vd)
+{
+	if (vd->idle_asked || vd->ending)
+		return;
+	vd->idle_asked = true;
+	loop_defer(vd->loop, on_idle, vd);
+}
+
+void vd_store_failed(struct vd *vd, const char *what, const struct why *why)
+{
+	static struct log_rate rate;
+	(void)vd;
+	log_rated(&rate, LOG_LERR, "store: %s%s%s: running ports go on, new transitions are refused until it is mended", what,
+		  what[0] ? ": " : "", why->text);
+}
+
+struct loop *vd_loop(struct vd *vd)
+{
+	return vd->loop;
+}
+
+struct store *vd_store(struct vd *vd)
+{
+	return vd->store;
+}
+
+struct dp *vd_dp(struct vd *vd)
+{
+	return vd->dp;
+}
+
+const struct store_opened *vd_opened(const struct vd *vd)
+{
+	return &vd->opened;
+}
+
+const char *vd_state_dir(const struct vd *vd)
+{
+	return vd->state_dir;
+}
+
+const char *vd_runtime_dir(const struct vd *vd)
+{
+	return vd->runtime_dir;
+}
+
+uint64_t vd_uptime_us(const struct vd *vd)
+{
+	return clock_boot_us() - vd->started_us;
+}

@@ -1,0 +1,171 @@
+// Ports by name: added, changed, deleted by the configuration and by operators.
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/core.h"
+
+const char *vd_origin_name(enum vd_origin o)
+{
+	static const char *const names[] = { [VD_ORIGIN_CONFIG] = "config", [VD_ORIGIN_CLI] = "cli", [VD_ORIGIN_RUNTIME] = "runtime" };
+	return names[o];
+}
+
+unsigned vd_ports_count(const struct vd *vd)
+{
+	return vd->n_ports;
+}
+
+struct port *vd_port_at(const struct vd *vd, unsigned i)
+{
+	return vd->port[i];
+}
+
+struct port *vd_port_find(const struct vd *vd, const char *id)
+{
+	for (unsigned i = 0; i < vd->n_ports; i++)
+		if (strcmp(vd->port[i]->spec.id, id) == 0)
+			return vd->port[i];
+	return NULL;
+}
+
+struct port *vd_port_by_index(const struct vd *vd, unsigned index)
+{
+	for (unsigned i = 0; i < vd->n_ports; i++)
+		if (vd->port[i]->dp && dp_port_index(vd->port[i]->dp) == index)
+			return vd->port[i];
+	return NULL;
+}
+
+static struct port *find(struct vd *vd, const char *id, struct why *why)
+{
+	struct port *p = vd_port_find(vd, id);
+	if (!p)
+		refuse(why, "no port '%.40s'", id);
+	return p;
+}
+
+enum err vd_port_add(struct vd *vd, const struct port_spec *spec, enum vd_origin origin, struct why *why)
+{
+	struct port *old = vd_port_find(vd, spec->id);
+	if (old && spec_equal(&old->spec, spec))
+		return OK;
+	if (old)
+		return refuse(why, "port '%s' is there with another SPEC: change it with `port set`, or delete it first", spec->id);
+	if (vd->n_ports == DP_MAX_PORTS)
+		return refuse(why, "%u ports are the most that are possible", DP_MAX_PORTS);
+	struct port *p = port_new(vd, spec, origin, why);
+	if (!p)
+		return REFUSED;
+	char text[SPEC_TEXT_MAX];
+	spec_format(spec, text, sizeof(text));
+	if (origin == VD_ORIGIN_RUNTIME) {
+		enum err e = store_port_put(vd->store, spec->id, text, why);
+		if (e != OK) {
+			port_free(p);
+			return e;
+		}
+	}
+	vd->port[vd->n_ports++] = p;
+	vd_event(vd, spec->id, "port.added", "%s", text);
+	return OK;
+}
+
+enum err vd_port_del(struct vd *vd, const char *id, struct why *why)
+{
+	struct port *p = find(vd, id, why);
+	if (!p)
+		return REFUSED;
+	char name[DP_NAME_MAX];
+	memcpy(name, p->spec.id, sizeof(name));
+	enum err e = store_port_del(vd->store, name, why);
+	if (e != OK)
+		return e;
+	announcer_cancel(p, NULL);
+	for (unsigned i = 0; i < vd->n_ports; i++) {
+		if (vd->port[i] != p)
+			continue;
+		memmove(&vd->port[i], &vd->port[i + 1], (vd->n_ports - i - 1) * sizeof(vd->port[0]));
+		vd->n_ports--;
+		break;
+	}
+	port_free(p);
+	macs_changed(vd);
+	vd_event(vd, name, "port.deleted", "%s", "");
+	return OK;
+}
+
+static enum err may_change(const struct port_spec *from, const struct port_spec *to, struct why *why)
+{
+	if (from->kind != to->kind)
+		return refuse(why, "a port's kind can't change: delete it and add it anew");
+	uint32_t diff = spec_diff(from, to);
+	for (unsigned k = 0; k < SPEC_N_KEYS; k++)
+		if ((diff >> k & 1) && !spec_key_live((enum spec_key)k))
+			return refuse(why, "port '%s': %s can't change while the port is there: delete it and add it anew", from->id,
+				      spec_key_name((enum spec_key)k));
+	return OK;
+}
+
+enum err vd_port_set(struct vd *vd, const char *id, const struct port_spec *spec, bool check_only, struct why *why)
+{
+	struct port *p = find(vd, id, why);
+	if (!p)
+		return REFUSED;
+	enum err e = may_change(&p->spec, spec, why);
+	if (e != OK || check_only)
+		return e;
+	char text[SPEC_TEXT_MAX];
+	spec_format(spec, text, sizeof(text));
+	if (p->origin == VD_ORIGIN_RUNTIME && (e = store_port_put(vd->store, id, text, why)) != OK)
+		return e;
+	struct dp_port_conf conf;
+	int fd = p->spec.fd;
+	p->spec = *spec;
+	p->spec.fd = fd;
+	port_dp_conf(spec, &conf);
+	dp_port_reconf(vd->dp, p->dp, &conf);
+	vd_event(vd, id, "port.changed", "%s", text);
+	return OK;
+}
+
+enum err vd_port_release(struct vd *vd, const char *id, struct why *why)
+{
+	struct port *p = find(vd, id, why);
+	if (!p)
+		return REFUSED;
+	return refuse(why, "port '%s' is not parked", id);
+}
+
+enum err vd_port_unpin(struct vd *vd, const char *id, struct why *why)
+{
+	struct port *p = find(vd, id, why);
+	if (!p)
+		return REFUSED;
+	enum err e = store_device_unpin(vd->store, id, why);
+	if (e == OK) {
+		p->device.pinned = false;
+		p->device.compat = 0;
+		vd_event(vd, id, "port.unpinned", "%s", "");
+	}
+	return e;
+}
+
+enum err vd_port_drain(struct vd *vd, const char *id, bool on, struct why *why)
+{
+	struct port *p = find(vd, id, why);
+	if (!p)
+		return REFUSED;
+	p->drained = on;
+	dp_port_drain(p->dp, on);
+	port_tell(p);
+	return OK;
+}
+
+enum err vd_port_announce(struct vd *vd, const char *id, unsigned *n, struct why *why)
+{
+	struct port *p = find(vd, id, why);
+	if (!p)
+		return REFUSED;
+	*n = announcer_start_all(p);
+	return OK;
+}
