@@ -4,6 +4,12 @@
 // What a row is worth: rows of a connection (snap, seq, reply) carry the boot id and the keeper epoch and are worthless
 // after either changed; rows of a device (features pinned, generation), of a port (its SPEC), owed announcements, learned
 // addresses, migrations and events live on.
+//
+// What is read back is hostile input: a row that is damaged, out of range or for newer readers only is dropped, and only
+// that (of a connection: only the connection). A read that met one goes on and returns OK; why then holds the first such
+// finding, and "" otherwise. OURS is a failure of the disk or of memory, with the cause in why: nothing was changed, and
+// the next call is tried afresh; only after a failed fsync with STORE_HOST every later write is refused.
+// fn of a store_each_ function may call the store, except the same store_each_ function.
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 
@@ -39,7 +45,9 @@ void store_close(struct store *s); // truncates the WAL; NULL is fine
 // -- transitions of a connection ------------------------------------------------------------------------------------
 // A fresh epoch, unique in this state directory over all lives.
 enum err store_next_epoch(struct store *s, uint64_t *epoch, struct why *why);
-// One transaction: the rows of next that `what` names, and (epoch, seq, reply). Durable when it returns OK.
+// One transaction: the rows of next that `what` names, and (epoch, seq, reply). Durable when it returns OK. REFUSED, with
+// nothing changed: next does not pass snap_check, the reply is over 512 bytes, or seq is not above the last one that was
+// committed for this epoch.
 enum err store_commit(struct store *s, const struct snap *next, uint64_t what, uint64_t seq, const uint8_t *reply,
 		      size_t reply_len, struct why *why);
 // The connection is over: its rows go, the device row (features acked, last bases) stays.

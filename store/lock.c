@@ -1,0 +1,91 @@
+// One daemon per state directory: DIR/lock is flocked for the life of the store and holds the pid. The lock goes with its
+// holder, however it dies; the pid is only for the message.
+#include "store/inner.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+
+static enum err dir_make(const char *dir, struct why *why)
+{
+	char path[sizeof(((struct store *)0)->dir)];
+	snprintf(path, sizeof(path), "%s", dir);
+	for (char *p = path + 1;; p++) {
+		char c = *p;
+		if (c != '/' && c != '\0')
+			continue;
+		*p = '\0';
+		if (mkdir(path, 0700) < 0 && errno != EEXIST)
+			return ours(why, "can't make the state directory %s: %s", path, strerror(errno));
+		if (c == '\0')
+			break;
+		*p = c;
+	}
+	struct stat st;
+	if (stat(dir, &st) < 0)
+		return ours(why, "can't use the state directory %s: %s", dir, strerror(errno));
+	if (!S_ISDIR(st.st_mode))
+		return ours(why, "%s is not a directory", dir);
+	return OK;
+}
+
+static enum err lock_held(int fd, const char *dir, struct why *why)
+{
+	char buf[24];
+	ssize_t n = pread(fd, buf, sizeof(buf) - 1, 0);
+	buf[n > 0 ? n : 0] = '\0';
+	long pid = strtol(buf, NULL, 10);
+	if (pid > 0)
+		return refuse(why, "%s is in use by another daemon, pid %ld", dir, pid);
+	return refuse(why, "%s is in use by another daemon", dir);
+}
+
+enum err lock_dir(struct store *s, struct why *why)
+{
+	char path[sizeof(s->dir) + 8];
+	char pid[24];
+	enum err e = dir_make(s->dir, why);
+	if (e != OK)
+		return e;
+	snprintf(path, sizeof(path), "%s/lock", s->dir);
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+	if (fd < 0)
+		return ours(why, "can't open %s: %s", path, strerror(errno));
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		e = errno == EWOULDBLOCK ? lock_held(fd, s->dir, why) : ours(why, "can't lock %s: %s", path, strerror(errno));
+		fd_reset(&fd);
+		return e;
+	}
+	// On a full disk the lock holds all the same, without a pid to tell.
+	int n = snprintf(pid, sizeof(pid), "%ld\n", (long)getpid());
+	if (ftruncate(fd, 0) < 0 || pwrite(fd, pid, (size_t)n, 0) != n)
+		errno = 0;
+	s->lock_fd = fd;
+	return OK;
+}
+
+enum err lock_probe(const char *db_path, struct why *why)
+{
+	const char *slash = strrchr(db_path, '/');
+	const char *name = slash ? slash + 1 : db_path;
+	char dir[512], path[520];
+	if (strcmp(name, "state.db") != 0)
+		return OK;
+	snprintf(dir, sizeof(dir), "%.*s", slash ? (int)(slash - db_path) : 1, slash ? db_path : ".");
+	snprintf(path, sizeof(path), "%s/lock", dir);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (fd < 0)
+		return OK;
+	enum err e = OK;
+	if (flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK)
+		e = lock_held(fd, dir, why);
+	fd_reset(&fd);
+	return e;
+}
