@@ -20,6 +20,7 @@ int main(int argc, char **argv)
 	struct why why;
 	const char *ports[64]; unsigned n = 0;
 	for (int i = 1; i + 1 < argc; i += 2) {
+		if (!strcmp(argv[i], "--no-keeper")) { i--; continue; }
 		if (!strcmp(argv[i], "--state-dir")) conf.state_dir = argv[i + 1];
 		else if (!strcmp(argv[i], "--runtime-dir")) conf.runtime_dir = argv[i + 1];
 		else if (!strcmp(argv[i], "--port")) ports[n++] = argv[i + 1];
