@@ -49,6 +49,7 @@ struct store {
 	uint64_t next_epoch, next_migration, next_event;
 	unsigned wal_frames; // in the log since its last restart
 	unsigned wal_try; // no checkpoint below this
+	int last_rc; // sqlite's last failure
 	bool fsync_failed; // the end: pages that the kernel gave up are not tried again
 	sqlite3_stmt *stmt[S_COUNT];
 };
@@ -75,6 +76,8 @@ enum err set_aside(struct store *s, char *aside, size_t cap, struct why *why);
 // schema.c --------------------------------------------------------------------------------------------------------------------
 // Bring an open database to this version's schema. REFUSED: it is not ours or too new (set aside); OURS: it failed.
 enum err schema_bring(struct store *s, bool *fresh, struct why *why);
+// Does rc, met while opening, speak against the file?
+bool file_at_fault(int rc);
 
 // stmt.c -----------------------------------------------------------------------------------------------------------------------
 enum err stmt_prepare_all(struct store *s, struct why *why);

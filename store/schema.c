@@ -46,23 +46,29 @@ static const char *const steps[] = {
 #define SCHEMA_VERSION ((int)ARRAY_LEN(steps))
 
 // What a failure while opening says about the file: is it the file, or are we short of something?
-static enum err schema_failed(struct store *s, int rc, struct why *why)
+bool file_at_fault(int rc)
 {
 	switch (rc & 0xff) {
-	case SQLITE_NOTADB:
-		return refuse(why, "not a database");
 	case SQLITE_FULL:
 	case SQLITE_NOMEM:
 	case SQLITE_BUSY:
 	case SQLITE_LOCKED:
 	case SQLITE_CANTOPEN:
 	case SQLITE_INTERRUPT:
-		return db_failed(s, rc, why);
+		return false;
 	case SQLITE_IOERR:
-		if (rc != SQLITE_IOERR_SHORT_READ && rc != SQLITE_IOERR_CORRUPTFS)
-			return db_failed(s, rc, why);
-		break;
+		return rc == SQLITE_IOERR_SHORT_READ || rc == SQLITE_IOERR_CORRUPTFS;
 	}
+	// Read-only is a version in the file's header: that it can be opened for writing was tried before.
+	return true;
+}
+
+static enum err schema_failed(struct store *s, int rc, struct why *why)
+{
+	if (!file_at_fault(rc))
+		return db_failed(s, rc, why);
+	if (rc == SQLITE_NOTADB)
+		return refuse(why, "not a database");
 	return refuse(why, "damaged: %.150s", sqlite3_errmsg(s->db));
 }
 

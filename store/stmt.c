@@ -1,6 +1,6 @@
 #include "store/inner.h"
 
-#include <string.h>
+#include <errno.h>
 
 #define SEAL ",v,oldest,sum"
 #define CONN_COLS "features_offered,has_features,features_acked,has_protocol,protocol_features,owned,mtu,has_log,log_size,log_offset"
@@ -105,6 +105,7 @@ void stmt_free_all(struct store *s)
 
 enum err stmt_run(struct store *s, sqlite3_stmt *st, struct why *why)
 {
+	errno = 0;
 	int rc = sqlite3_step(st);
 	enum err e = rc == SQLITE_DONE || rc == SQLITE_ROW ? OK : db_failed(s, rc, why);
 	sqlite3_reset(st);

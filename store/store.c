@@ -1,5 +1,6 @@
 #include "store/inner.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,11 @@ enum { WAL_IDLE = 1000, WAL_HARD = 16000 };
 
 enum err db_failed(struct store *s, int rc, struct why *why)
 {
-	int sys = s->db ? sqlite3_system_errno(s->db) : 0;
+	// sqlite forgets the system's error where a COMMIT fails; errno is cleared before each step for this.
+	int sys = errno;
+	if (s->db && sqlite3_system_errno(s->db) != 0)
+		sys = sqlite3_system_errno(s->db);
+	s->last_rc = rc;
 	if (s->dur == STORE_HOST && (rc == SQLITE_IOERR_FSYNC || rc == SQLITE_IOERR_DIR_FSYNC))
 		s->fsync_failed = true;
 	switch (rc & 0xff) {
@@ -50,8 +55,11 @@ enum err txn_end(struct store *s, enum err e, struct why *why)
 {
 	if (e == OK)
 		e = stmt_run(s, s->stmt[S_COMMIT], why);
-	if (e != OK && !sqlite3_get_autocommit(s->db))
+	if (e != OK && !sqlite3_get_autocommit(s->db)) {
+		int rc = s->last_rc; // the cause, not what undoing meets
 		stmt_run(s, s->stmt[S_ROLLBACK], NULL);
+		s->last_rc = rc;
+	}
 	return e;
 }
 
@@ -190,10 +198,24 @@ static enum err event_last(struct store *s, struct why *why)
 	return rc == SQLITE_ROW ? OK : db_failed(s, rc, why);
 }
 
+static enum err db_begin(struct store *s, struct store_opened *how, struct why *why)
+{
+	s->last_rc = SQLITE_OK;
+	enum err e = stmt_prepare_all(s, why);
+	if (e == OK)
+		e = life_begin(s, how, why);
+	if (e == OK)
+		e = event_last(s, why);
+	if (e == OURS && s->last_rc != SQLITE_OK && file_at_fault(s->last_rc))
+		e = refuse(why, "damaged: %s", sqlite3_errstr(s->last_rc));
+	return e;
+}
+
 // REFUSED: the file must be set aside.
 static enum err db_open(struct store *s, struct store_opened *how, struct why *why)
 {
 	bool exists = false, empty = false;
+	how->same_boot = false;
 	s->life = 0;
 	s->next_migration = 1;
 	// Epochs must not come back although the file that counted them is gone.
@@ -206,11 +228,7 @@ static enum err db_open(struct store *s, struct store_opened *how, struct why *w
 		e = schema_bring(s, &empty, why);
 	how->fresh = e == OK && empty && !how->set_aside;
 	if (e == OK)
-		e = stmt_prepare_all(s, why);
-	if (e == OK)
-		e = life_begin(s, how, why);
-	if (e == OK)
-		e = event_last(s, why);
+		e = db_begin(s, how, why);
 	if (e == OK)
 		sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
 	else

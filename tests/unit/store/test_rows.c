@@ -133,7 +133,7 @@ static void connection_ends(void **state)
 	struct seen v = { 0 };
 	unsigned findings;
 	snap_at(&a, 5, 1);
-	assert_int_equal(store_commit(s, &a, snap_what(1), 1, NULL, 0, &why), OK);
+	assert_int_equal(store_commit(s, &a, SNAP_WHAT, 1, NULL, 0, &why), OK);
 	assert_int_equal(store_connection_end(s, "other", 5, &why), OK);
 	reopen();
 	assert_int_equal(store_each_connection(s, on_snap, &v, &why), OK);
@@ -151,7 +151,7 @@ static void connection_of_another_boot(void **state)
 	struct snap a;
 	struct seen v = { 0 };
 	snap_at(&a, 5, 1);
-	assert_int_equal(store_commit(s, &a, snap_what(1), 1, NULL, 0, &why), OK);
+	assert_int_equal(store_commit(s, &a, SNAP_WHAT, 1, NULL, 0, &why), OK);
 	tamper("UPDATE applied SET boot='another'");
 	assert_int_equal(store_each_connection(s, on_snap, &v, &why), OK);
 	assert_int_equal(v.n, 0);
@@ -185,7 +185,7 @@ static void connection_tampered(void **state)
 		for (uint64_t epoch = 1; epoch <= 2; epoch++) {
 			assert_int_equal(store_connection_end(s, "vm0", epoch, &why), OK);
 			snap_at(&a, epoch, 1);
-			assert_int_equal(store_commit(s, &a, snap_what(1), 1, NULL, 0, &why), OK);
+			assert_int_equal(store_commit(s, &a, SNAP_WHAT, 1, NULL, 0, &why), OK);
 		}
 		snprintf(text, sizeof(text), "%s%s", sql[i], strstr(sql[i], "epoch=1") ? "" : " AND epoch=1");
 		tamper(text);
@@ -402,7 +402,7 @@ static void dump_is_exact(void **state)
 	memset(&live, 0, sizeof(live));
 	memset(&file, 0, sizeof(file));
 	snap_at(&a, 5, 3);
-	assert_int_equal(store_commit(s, &a, snap_what(3), 3, (const uint8_t *)"\xab\x01", 2, &why), OK);
+	assert_int_equal(store_commit(s, &a, SNAP_WHAT, 3, (const uint8_t *)"\xab\x01", 2, &why), OK);
 	assert_int_equal(store_event_add(s, 9, "vm0", "x", "quote \" back \\ line \n", NULL, &why), OK);
 	assert_int_equal(store_dump(s, on_line, &live, &why), OK);
 	assert_non_null(strstr(live.text, "{\"table\":\"ring\",\"port\":\"vm0\",\"epoch\":5,\"index\":1,\"num\":256,\"base\":3,"

@@ -43,9 +43,3 @@ void snap_at(struct snap *s, uint64_t epoch, uint64_t seq)
 		s->ring[i] = (struct snap_ring){ .num = 256, .base = seq & 0xffff, .base_given = true, .has_addr = true,
 						 .kick = SNAP_FD_GIVEN, .desc = seq, .used = seq + 1, .avail = seq + 2 };
 }
-
-uint64_t snap_what(uint64_t seq)
-{
-	(void)seq;
-	return SNAP_CONN | SNAP_MEM | SNAP_RING(0) | SNAP_RING(1) | SNAP_RING(2) | SNAP_RING(3);
-}
