@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "base/bits.h"
+#include "base/guard.h"
 #include "base/shmfile.h"
 
 enum err dirty_open(struct dirty_log **out, int fd, uint64_t size, uint64_t offset, bool any_file, struct why *why)
@@ -21,12 +22,17 @@ enum err dirty_open(struct dirty_log **out, int fd, uint64_t size, uint64_t offs
 	struct dirty_log *log = calloc(1, sizeof(*log));
 	if (!log)
 		return ours(why, "no memory for the log object");
-	log->map_len = size + skip;
+	log->map_len = (size + skip + page - 1) / page * page;
 	log->map = mmap(NULL, log->map_len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)(offset - skip));
 	if (log->map == MAP_FAILED) {
 		e = ours(why, "mapping the log: %s", strerror(errno));
 		free(log);
 		return e;
+	}
+	if (!guard_add(log->map, log->map_len, page, &log->broken)) {
+		munmap(log->map, log->map_len);
+		free(log);
+		return ours(why, "too many guarded mappings in this process");
 	}
 	madvise(log->map, log->map_len, MADV_DONTDUMP);
 	madvise(log->map, log->map_len, MADV_DONTFORK);
@@ -40,6 +46,7 @@ void dirty_free(struct dirty_log *log)
 {
 	if (!log)
 		return;
+	guard_del(log->map);
 	munmap(log->map, log->map_len);
 	free(log);
 }

@@ -18,6 +18,7 @@ struct dirty_log {
 	uint64_t n_bytes; // of the bitmap; a page beyond it cannot be logged
 	void *map; // what munmap takes
 	uint64_t map_len;
+	_Atomic bool broken; // a page of the file went away: what is marked there is lost, the session must be given up
 	_Atomic uint64_t marked; // bits that we set and were not set yet: pages logged
 	_Atomic uint64_t missed; // pages outside the bitmap: each is a page that the front end may lose
 };

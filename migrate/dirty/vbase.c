@@ -12,5 +12,7 @@ enum vbase_verdict vbase_compare(uint16_t base, uint16_t used_idx, uint32_t ring
 	uint16_t ahead = (uint16_t)(base - used_idx);
 	if (ahead == 0)
 		return VBASE_EQUAL;
-	return ahead <= ring_size ? VBASE_AHEAD : VBASE_WILD;
+	if (ahead <= ring_size)
+		return VBASE_AHEAD;
+	return (uint16_t)-ahead <= ring_size ? VBASE_BEHIND : VBASE_WILD;
 }

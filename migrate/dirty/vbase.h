@@ -15,6 +15,8 @@ enum err vbase_check_split(uint32_t num, struct why *why);
 enum vbase_verdict {
 	VBASE_EQUAL,
 	VBASE_AHEAD, // base - used in 1..size: fetched, never returned: start from used.idx, so nothing is lost
+	VBASE_BEHIND, // used - base in 1..size: read before our last completion was visible: start from used.idx, or buffers that
+		      // the driver has taken back already would be used again
 	VBASE_WILD, // further apart than the ring is long: take base, report
 };
 enum vbase_verdict vbase_compare(uint16_t base, uint16_t used_idx, uint32_t ring_size);

@@ -10,8 +10,8 @@
 
 #include "base/bits.h"
 #include "base/clock.h"
+#include "base/guard.h"
 #include "daemon/core.h"
-#include "guest/mem.h"
 #include "guest/vring.h"
 
 static void raise_limits(void)
@@ -75,7 +75,7 @@ static void on_notes(void *arg, int fd, int ready)
 
 static enum err open_parts(struct vd *vd, const struct vd_conf *conf, struct why *why)
 {
-	if (mem_guard_install() != 0)
+	if (guard_install() != 0)
 		return ours(why, "the handler for vanishing guest memory can't be installed");
 	enum err e = store_open(&vd->store, conf->state_dir, conf->durability, &vd->opened, why);
 	if (e != OK)

@@ -121,7 +121,7 @@ uint64_t dev_memory_bytes(const struct dev *dev)
 
 bool dev_memory_broken(const struct dev *dev)
 {
-	return dev->mem && atomic_load(&dev->mem->broken);
+	return (dev->mem && atomic_load(&dev->mem->broken)) || (dev->log && atomic_load(&dev->log->broken));
 }
 
 int dev_ring_err_fd(const struct dev *dev, unsigned q)

@@ -24,6 +24,7 @@ struct dev_conf {
 	uint64_t protocol_features; // protocol bits offered
 	unsigned pairs; // queue pairs offered, 1..16
 	bool any_memory; // memory=any
+	uint32_t max_mtu; // largest that NET_SET_MTU may say; 0: any
 };
 
 struct dev_msg {

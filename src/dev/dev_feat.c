@@ -105,10 +105,11 @@ enum err dev_on_send_rarp(struct dev *dev, const struct dev_req *req, struct dev
 
 enum err dev_on_net_set_mtu(struct dev *dev, const struct dev_req *req, struct dev_txn *txn, struct why *why)
 {
-	(void)dev;
 	uint64_t mtu = req->body->u64;
 	if (mtu < 68 || mtu > 65535) // virtio 1.2, 5.1.4.1
 		return refuse(why, "MTU %llu is not in 68..65535", (unsigned long long)mtu);
+	if (dev->conf.max_mtu && mtu > dev->conf.max_mtu)
+		return refuse(why, "MTU %llu is over the port's mtu=%u", (unsigned long long)mtu, dev->conf.max_mtu);
 	txn->next.mtu = (uint16_t)mtu;
 	return OK;
 }

@@ -22,6 +22,8 @@ enum dev_want { DEV_WANT_NO, DEV_WANT_RUN, DEV_WANT_DISCARD };
 struct dev_ring {
 	struct vring *ring; // while published
 	enum dev_want now; // how the datapath has it
+	bool has_at; // it was in the datapath since it started, and rests now (log gate, disabled):
+	uint16_t at; // this is where it goes on
 	int kick, call, err; // owned, -1: none
 };
 

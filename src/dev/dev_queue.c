@@ -54,6 +54,8 @@ enum err dev_on_get_vring_base(struct dev *dev, const struct dev_req *req, struc
 	if (dev->ring[req->q].ring) {
 		dev->ops->ring_retract(dev->arg, req->q, true);
 		r->base = vring_position(dev->ring[req->q].ring).used;
+	} else if (dev->ring[req->q].has_at) {
+		r->base = dev->ring[req->q].at;
 	}
 	txn->state = (struct vu_state){ .index = req->q, .num = r->base };
 	*r = (struct snap_ring){ .num = r->num, .base = r->base, .base_given = true, .enabled = r->enabled,

@@ -63,6 +63,14 @@ enum err dev_ring_plan(struct dev *dev, struct dev_txn *txn, struct why *why)
 		enum dev_want now = dev->ring[q].now;
 		txn->want[q] = want_of(&txn->next, q, has_mem, has_log);
 		bool rebuild = txn->want[q] != DEV_WANT_NO && (now == DEV_WANT_NO || stale(dev, txn, q));
+		bool starts = txn->next.ring[q].started && !dev->snap.ring[q].started;
+		if (starts && txn->want[q] == DEV_WANT_NO && has_mem && txn->next.ring[q].has_addr && txn->next.ring[q].num) {
+			enum err e = build(dev, txn, q, why); // not enabled yet, but an address that leads nowhere is refused now
+			vring_free(txn->ring[q]);
+			txn->ring[q] = NULL;
+			if (e != OK)
+				return e;
+		}
 		bool new_kick = txn->fd_kind == DEV_FD_KICK && txn->fd_q == q;
 		if (rebuild) {
 			enum err e = build(dev, txn, q, why);
@@ -92,11 +100,14 @@ static uint16_t start_at(struct dev *dev, unsigned q, const struct vring *ring)
 {
 	const struct snap_ring *r = &dev->snap.ring[q];
 	uint16_t base = (uint16_t)r->base, used = vring_used_idx(ring);
+	if (dev->ring[q].has_at)
+		return dev->ring[q].at;
 	switch (vbase_compare(base, used, r->num)) {
 	case VBASE_EQUAL:
 		break;
 	case VBASE_AHEAD:
-		dev_event(dev, DEV_EV_BASE_DIFFERS, q, "base %u is ahead of used.idx %u: starting at used.idx", base, used);
+	case VBASE_BEHIND:
+		dev_event(dev, DEV_EV_BASE_DIFFERS, q, "base %u differs from used.idx %u: starting at used.idx", base, used);
 		return used;
 	case VBASE_WILD:
 		dev_event(dev, DEV_EV_BASE_DIFFERS, q, "base %u does not fit used.idx %u: starting at base", base, used);
@@ -187,11 +198,14 @@ void dev_apply(struct dev *dev, struct dev_txn *txn)
 		if (txn->want[q] != DEV_WANT_NO && (!in || (txn->touch >> q & 1u))) {
 			ring_in(dev, txn, q, in);
 		} else if (txn->want[q] == DEV_WANT_NO && in) {
+			r->has_at = true;
+			r->at = vring_position(r->ring).used;
 			vring_free(r->ring);
 			r->ring = NULL;
 			r->now = DEV_WANT_NO;
 		}
 		if (!dev->snap.ring[q].started && before.ring[q].started) {
+			r->has_at = false;
 			fd_reset(&r->kick); // a stopped ring keeps nothing to wake it or to wake the guest by
 			fd_reset(&r->call);
 		}

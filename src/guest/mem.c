@@ -9,8 +9,8 @@
 #include <sys/mman.h>
 
 #include "base/bits.h"
+#include "base/guard.h"
 #include "base/shmfile.h"
-#include "guest/guard.h"
 
 static bool overlap(uint64_t a, uint64_t alen, uint64_t b, uint64_t blen)
 {

@@ -58,8 +58,4 @@ uint8_t *mem_gpa_part(const struct mem_map *m, uint64_t gpa, uint64_t len, uint6
 // guest-physical address.
 uint8_t *mem_uaddr(const struct mem_map *m, uint64_t uaddr, uint64_t len, uint64_t *gpa);
 
-// Install the SIGBUS handler, once per process: a fault inside a registered map puts a zero page there and sets the map's
-// broken flag; any other fault takes the default action. Returns -1 with errno if the handler can't be installed.
-int mem_guard_install(void);
-
 #endif

@@ -111,6 +111,8 @@ static enum vchain_result walk_indirect(struct vring *r, struct walk *w, const s
 	if (outer->len == 0 || outer->len % VDESC_SIZE != 0)
 		return walk_bad(w, "indirect table length is not a multiple of 16");
 	uint32_t count = outer->len / VDESC_SIZE;
+	if (count > 32768) // no queue, so no chain, is longer
+		return walk_bad(w, "indirect table is longer than any queue");
 	uint32_t i = 0;
 	for (uint32_t seen = 0;; seen++) {
 		if (i >= count)

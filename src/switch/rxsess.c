@@ -2,6 +2,7 @@
 // Everything taken is completed by rxsess_flush before the data thread's turn ends.
 #include <string.h>
 
+#include "dirty/dirty.h"
 #include "guest/mem.h"
 #include "switch/dp_int.h"
 
@@ -81,7 +82,8 @@ void rxsess_flush(struct worker *w, struct rxsess *s)
 
 static void ring_broken(struct rxsess *s)
 {
-	dp_note(s->port, atomic_load(&s->ring->mem->broken) ? DP_NOTE_MEM_BROKEN : DP_NOTE_RING_BROKEN);
+	bool gone = atomic_load(&s->ring->mem->broken) || (s->ring->log && atomic_load(&s->ring->log->broken));
+	dp_note(s->port, gone ? DP_NOTE_MEM_BROKEN : DP_NOTE_RING_BROKEN);
 }
 
 // A buffer that can't be used goes back with length 0, in its turn.
@@ -217,7 +219,8 @@ enum rxput rxsess_put(struct worker *w, struct rxsess *s, struct frame *f)
 	take(s, &t, total);
 	s->frames++;
 	s->bytes += f->len;
-	if (atomic_load_explicit(&r->mem->broken, memory_order_relaxed))
+	if (atomic_load_explicit(&r->mem->broken, memory_order_relaxed) ||
+	    (r->log && atomic_load_explicit(&r->log->broken, memory_order_relaxed)))
 		ring_broken(s);
 	return RX_OK;
 }

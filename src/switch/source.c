@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "dirty/dirty.h"
 #include "guest/mem.h"
 #include "switch/dp_int.h"
 
@@ -146,7 +147,8 @@ enum tx_result source_run(struct worker *w, struct dp_port *port, unsigned pair)
 		forward(w, port, pair, r, &b);
 	deliver_flush(w); // destination before source
 	complete(w, port, pair, r, &b);
-	if (atomic_load_explicit(&r->mem->broken, memory_order_relaxed)) {
+	if (atomic_load_explicit(&r->mem->broken, memory_order_relaxed) ||
+	    (r->log && atomic_load_explicit(&r->log->broken, memory_order_relaxed))) {
 		r->broken = true;
 		dp_note(port, DP_NOTE_MEM_BROKEN);
 		return TX_IDLE;

@@ -133,7 +133,9 @@ static void test_base(void **state)
 	assert_int_equal(vbase_compare(4, 65530, 256), VBASE_AHEAD); // over the wrap
 	assert_int_equal(vbase_compare(261, 5, 256), VBASE_AHEAD);
 	assert_int_equal(vbase_compare(262, 5, 256), VBASE_WILD);
-	assert_int_equal(vbase_compare(4, 5, 256), VBASE_WILD); // behind what was returned
+	assert_int_equal(vbase_compare(4, 5, 256), VBASE_BEHIND);
+	assert_int_equal(vbase_compare(65530, 4, 256), VBASE_BEHIND);
+	assert_int_equal(vbase_compare(5, 262, 256), VBASE_WILD);
 }
 
 int main(void)

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/fd.h"
+#include "base/guard.h"
 #include "guest/mem.h"
 
 #define MIB (UINT64_C(1) << 20)
@@ -122,7 +123,7 @@ static void test_shrunk(void **state)
 	int fd = memfd(MIB);
 	struct mem_map *m = NULL;
 	struct why why;
-	assert_int_equal(mem_guard_install(), 0);
+	assert_int_equal(guard_install(), 0);
 	assert_int_equal(mem_build(&m, &s, &fd, 1, false, &why), OK);
 	volatile uint8_t *p = mem_gpa(m, MIB - 4096, 4096);
 	p[0] = 1;

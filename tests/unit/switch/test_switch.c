@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "base/guard.h"
 #include "guestbed.h"
 #include "net/eth.h"
 
@@ -252,7 +253,7 @@ static int setup(void **state)
 	frame_mac(mac_a, 1);
 	frame_mac(mac_b, 2);
 	frame_mac(mac_c, 3);
-	return mem_guard_install();
+	return guard_install();
 }
 
 int main(void)

@@ -1,14 +1,12 @@
-// A front end can shrink the file behind guest memory while we copy: the copy then takes SIGBUS. The handler puts a zero
-// page under the fault and marks the map broken; the port is closed at its next turn, other ports never notice.
-#include "guest/guard.h"
+// The handler puts a zero page under the fault and marks the map broken: the copy that faulted goes on, the port is closed at its
+// next turn, other ports never notice.
+#include "base/guard.h"
 
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
-
-#include "guest/mem.h"
 
 #define GUARD_SLOTS 4096
 
@@ -69,7 +67,7 @@ static void on_sigbus(int signo, siginfo_t *info, void *context)
 	signal(signo, SIG_DFL); // not guest memory: the same instruction faults again, now for good
 }
 
-int mem_guard_install(void)
+int guard_install(void)
 {
 	struct sigaction sa;
 	memset(&sa, 0, sizeof(sa));
