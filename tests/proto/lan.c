@@ -11,7 +11,10 @@ static const struct fe_conf lan_plain = {.ring_size = 64, .mem = {.region_bytes 
 bool lan_prepare(struct lan *l, struct bed *b, unsigned i, const struct fe_conf *conf, const struct net_conf *net_conf,
 		 uint16_t base)
 {
+	static uint32_t next_flow;
 	l->b = b;
+	if (l->flow == 0)
+		l->flow = next_flow += LAN_MAX;
 	if (i >= l->n)
 		l->n = i + 1;
 	frame_mac(l->mac[i], 0xa0 + i);
@@ -59,24 +62,24 @@ void lan_close(struct lan *l)
 bool lan_put(struct lan *l, unsigned from, unsigned pair, const uint8_t dst[6], uint32_t len)
 {
 	struct net *n = &l->net[from][pair];
-	if (net_send_numbered(n, dst, l->mac[from], from, ++l->seq, len))
+	if (net_send_numbered(n, dst, l->mac[from], l->flow + from, ++l->seq, len))
 		return true;
 	bed_fail(l->b, "guest %u pair %u: cannot send: %s", from, pair, n->broken != NULL ? n->broken : "ring full");
 	return false;
 }
 
-// The next numbered frame on any pair of guest i.
+// The next numbered frame of this lan on any pair of guest i; id->flow is the guest's number.
 static const char *lan_next(struct lan *l, unsigned i, struct frame_id *id, unsigned timeout_ms)
 {
 	unsigned pairs = l->fe[i]->conf.pairs;
-	if (pairs == 1)
-		return net_expect(&l->net[i][0], id, NULL, timeout_ms);
 	uint64_t end = clock_boot_us() + timeout_ms * UINT64_C(1000);
 	do {
 		for (unsigned p = 0; p < pairs; p++) {
-			const char *wrong = net_expect(&l->net[i][p], id, NULL, 1);
-			if (wrong != net_nothing)
-				return wrong;
+			const char *wrong = net_expect(&l->net[i][p], id, NULL, pairs == 1 ? timeout_ms : 1);
+			if (wrong == net_nothing || (wrong == NULL && id->flow - l->flow >= LAN_MAX))
+				continue;
+			id->flow -= l->flow;
+			return wrong;
 		}
 	} while (clock_boot_us() < end);
 	return net_nothing;

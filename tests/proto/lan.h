@@ -13,6 +13,7 @@ struct lan {
 	struct net net[LAN_MAX][VU_MAX_PAIRS];
 	uint8_t mac[LAN_MAX][6];
 	uint64_t seq;
+	uint32_t flow; // of guest 0: each lan has its own, as frames may be held over from the one before
 };
 
 // conf[i] and net_conf[i] for guest i (NULL: plain). base: of all rings. Each guest is started and known to the others.

@@ -121,8 +121,9 @@ static void run_late_descriptors(struct bed *b)
 		if (fe != NULL) {
 			msg_good(&m, fe, VU_SET_VRING_CALL, 0, fd);
 			uint32_t n = flat(bytes, &m, true);
-			bool ok = conn_send(fe->sock, bytes, at[i], NULL, 0) &&
-				  conn_send(fe->sock, bytes + at[i], n - at[i], m.fds, 1);
+			bool ok = conn_send(fe->sock, bytes, at[i], NULL, 0);
+			daemon_nap(5); // read by now: the kernel would hand out both pieces, and the descriptor, as one
+			ok = ok && conn_send(fe->sock, bytes + at[i], n - at[i], m.fds, 1);
 			bed_outcome(fe, m.id, ok, &o);
 			msg_check(b, m.id, &o, EX_NACK, 0);
 		}

@@ -305,7 +305,9 @@ static void run_feature_bits(struct bed *b)
 	static const unsigned never[] = {17, 24, 33, 34, 38, 40, 57, 60};
 	struct fe *fe = bed_front_end(b, "a", BED_OWNED, NULL, -1);
 	for (unsigned bit = 0; fe != NULL && bit < 64; bit++) {
-		uint64_t v = BIT64(bit) | BIT64(VHOST_USER_F_PROTOCOL_FEATURES), p = BIT64(bit) | BIT64(VU_PF_REPLY_ACK);
+		// With LOG_SHMFD, or LOG_ALL would be refused for want of it.
+		uint64_t v = BIT64(bit) | BIT64(VHOST_USER_F_PROTOCOL_FEATURES);
+		uint64_t p = BIT64(bit) | BIT64(VU_PF_REPLY_ACK) | BIT64(VU_PF_LOG_SHMFD);
 		enum fe_res want = bits_has(fe->offered, bit) ? FE_OK : FE_NACK, got = fe_ack(fe, 2, &v, 8, NULL, 0);
 		b->checks += 2;
 		if (got != want)

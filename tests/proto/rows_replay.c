@@ -150,7 +150,7 @@ static void run_traces(struct bed *b)
 			bed_fail(b, "cannot replay %s", path);
 		else
 			replay_file(&r, f);
-		if (b->failed[0] == 0 && r.messages < 40)
+		if (b->failed[0] == 0 && r.messages < 30)
 			bed_fail(b, "only %u messages", r.messages);
 		files++;
 		if (f != NULL)

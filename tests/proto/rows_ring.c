@@ -25,7 +25,7 @@ static bool hostile_open(struct hostile *h, struct bed *b, unsigned ring)
 	h->edge = h->mem->region[1].gpa;
 	h->end = gmem_end(h->mem);
 	memset(gmem_at(h->mem, h->data), 0, 12);
-	frame_fill(gmem_at(h->mem, h->data) + 12, HOSTILE_FRAME, frame_broadcast, h->lan.mac[0], 0, 1, true);
+	frame_fill(gmem_at(h->mem, h->data) + 12, HOSTILE_FRAME, frame_broadcast, h->lan.mac[0], h->lan.flow, 1, true);
 	return lan_start(&h->lan, 0);
 }
 
@@ -76,7 +76,7 @@ static bool rx_arrived(const struct hostile *h, uint64_t gpa)
 	struct frame_id id;
 	for (unsigned i = 0; i < sizeof(frame); i++)
 		frame[i] = *gmem_at(h->mem, gpa + 12 + i);
-	return vq_used_idx(h->q) != 0 && frame_check(frame, sizeof(frame), &id) == NULL && id.flow == 1;
+	return vq_used_idx(h->q) != 0 && frame_check(frame, sizeof(frame), &id) == NULL && id.flow == h->lan.flow + 1;
 }
 
 static void run_rx(struct bed *b)

@@ -77,6 +77,7 @@ static void run_reconnect(struct bed *b)
 	if (lan_open(&l, b, 2, NULL, NULL, 65500))
 		for (unsigned round = 0; round < 10 && b->failed[0] == 0; round++) {
 			lan_both(&l, 5);
+			net_tx_drain(&l.net[1][0], 1000); // or used.idx still moves while it is read
 			fe_disconnect(l.fe[1]);
 			fe_bases_from_memory(l.fe[1]);
 			if (!fe_connect(l.fe[1], daemon_path(&b->d, "a2")) || fe_negotiate(l.fe[1]) != FE_OK) {
