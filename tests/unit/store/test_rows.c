@@ -146,16 +146,27 @@ static void connection_ends(void **state)
 	assert_int_equal(v.n, 1);
 }
 
+// Write as if in another boot, then come back in this one.
+static void another_boot(void)
+{
+	snprintf(s->boot, sizeof(s->boot), "another");
+}
+
 static void connection_of_another_boot(void **state)
 {
 	(void)state;
 	struct snap a;
 	struct seen v = { 0 };
-	snap_at(&a, 5, 1);
+	uint64_t epoch;
+	another_boot();
+	assert_int_equal(store_next_epoch(s, &epoch, &why), OK);
+	snap_at(&a, epoch, 1);
 	assert_int_equal(store_commit(s, &a, SNAP_WHAT, 1, NULL, 0, &why), OK);
-	tamper("UPDATE applied SET boot='another'");
+	reopen();
+	assert_false(how.same_boot);
 	assert_int_equal(store_each_connection(s, on_snap, &v, &why), OK);
 	assert_int_equal(v.n, 0);
+	assert_string_equal(why.text, ""); // it is over, not damaged
 }
 
 static void connection_tampered(void **state)
@@ -380,6 +391,23 @@ static void on_event(void *arg, uint64_t seq, uint64_t time_us, const char *port
 	snprintf(v->text, sizeof(v->text), "%llu %s %s %.100s", (unsigned long long)time_us, port, type, detail);
 }
 
+static void pins_and_due_times_end_with_the_boot(void **state)
+{
+	(void)state;
+	struct seen v = { 0 };
+	struct store_device d = { .port = "vm0", .features_offered = 1, .features_acked = 1, .generation = 4, .pinned = true };
+	struct store_owed o = { .port = "vm0", .rounds = 5, .rounds_done = 1, .next_due_us = 77 };
+	bool found;
+	another_boot();
+	assert_int_equal(store_device_put(s, &d, &why), OK);
+	assert_int_equal(store_owed_put(s, &o, &why), OK);
+	reopen();
+	assert_int_equal(store_device_get(s, "vm0", &d, &found, &why), OK);
+	assert_true(found && !d.pinned && d.generation == 4);
+	assert_int_equal(store_each_owed(s, on_owed, &v, &why), OK);
+	assert_true(v.n == 1 && v.owed.next_due_us == 0 && v.owed.rounds_done == 1);
+}
+
 static void journal_roundtrip(void **state)
 {
 	(void)state;
@@ -464,7 +492,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	static const struct CMUnitTest tests[] = {
 		T(connection_roundtrip), T(connection_ends), T(connection_of_another_boot), T(connection_tampered),
-		T(device_roundtrip), T(port_roundtrip), T(owed_roundtrip), T(macs_roundtrip), T(journal_roundtrip), T(dump_is_exact), T(newer_rows),
+		T(device_roundtrip), T(port_roundtrip), T(owed_roundtrip), T(macs_roundtrip), T(journal_roundtrip), T(dump_is_exact), T(newer_rows), T(pins_and_due_times_end_with_the_boot),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
