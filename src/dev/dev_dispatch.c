@@ -44,7 +44,7 @@ static struct vu_session session_of(const struct dev *dev)
 		.n_rings = dev->n_rings,
 	};
 	for (unsigned q = 0; q < dev->n_rings; q++)
-		s.ring_runs |= dev->ring[q].now != DEV_WANT_NO ? UINT32_C(1) << q : 0;
+		s.ring_runs |= dev->ring[q].now != DEV_WANT_NO || dev->ring[q].has_at ? UINT32_C(1) << q : 0;
 	return s;
 }
 
@@ -122,7 +122,12 @@ static enum err commit(struct dev *dev, const struct dev_req *req, const struct 
 #else
 	if (what == 0)
 		return OK;
-	return dev->ops->commit(dev->arg, &txn->next, what, req->msg->seq, reply->bytes, reply->len, why);
+	enum err e = dev->ops->commit(dev->arg, &txn->next, what | dev->unstored, req->msg->seq, reply->bytes, reply->len, why);
+	if (e == OK)
+		dev->unstored = 0;
+	else if (req->row->refusal == VU_ANSWER)
+		dev->unstored |= what;
+	return e;
 #endif
 }
 

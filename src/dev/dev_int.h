@@ -32,6 +32,7 @@ struct dev {
 	const struct dev_ops *ops;
 	void *arg;
 	struct snap snap; // what is true and durable
+	uint64_t unstored; // SNAP_ bits that are true but could not be stored (a stop is answered all the same): the next commit takes them
 	struct mem_map *mem;
 	struct dirty_log *log;
 	int log_fd; // of SET_LOG_FD, -1: none

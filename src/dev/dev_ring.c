@@ -40,6 +40,9 @@ static enum err build(struct dev *dev, struct dev_txn *txn, unsigned q, struct w
 		.call_fd = txn->fd_kind == DEV_FD_CALL && txn->fd_q == q ? txn->fd : dev->ring[q].call,
 	};
 	struct why inner = { "" };
+	uint64_t used_bytes = 6 + 8 * (uint64_t)r->num; // virtio 1.2, 2.7.8
+	if (c.log && c.log_used && !sum_fits(r->log, used_bytes, c.log->n_bytes * 8 << DIRTY_PAGE_SHIFT))
+		return refuse(why, "ring %u: log address 0x%llx is outside the log", q, (unsigned long long)r->log);
 	enum err e = vring_new(&txn->ring[q], &c, &inner);
 	if (e == REFUSED)
 		return refuse(why, "ring %u: %s", q, inner.text);
@@ -102,6 +105,8 @@ static uint16_t start_at(struct dev *dev, unsigned q, const struct vring *ring)
 	uint16_t base = (uint16_t)r->base, used = vring_used_idx(ring);
 	if (dev->ring[q].has_at)
 		return dev->ring[q].at;
+	if (!r->base_given)
+		return used;
 	switch (vbase_compare(base, used, r->num)) {
 	case VBASE_EQUAL:
 		break;
