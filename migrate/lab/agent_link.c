@@ -25,7 +25,8 @@ static bool line_answers(const char *line, unsigned id, const char **rest)
 {
 	char *end;
 	unsigned long n = strtoul(line, &end, 10);
-	if (end == line || *end != ' ' || n != id)
+	// A serial port that the agent has not opened yet echoes the command: that is no answer.
+	if (end == line || *end != ' ' || n != id || (strncmp(end + 1, "OK", 2) && strncmp(end + 1, "ERR", 3)))
 		return false;
 	*rest = end + 1;
 	return true;

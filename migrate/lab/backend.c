@@ -10,9 +10,11 @@
 #include "lab/args.h"
 #include "lab/assets.h"
 #include "lab/netns.h"
+#include "lab/progress.h"
 #include "lab/qemu.h"
 
 #define READY_LIMIT_US 20000000
+#define CONTROL_LIMIT_US 3000000
 
 const char *place_name(enum place place)
 {
@@ -91,16 +93,21 @@ static enum err start_command(struct backend *b, const struct opts *o, const cha
 	return e;
 }
 
-static bool backend_ready(struct backend *b)
+static bool sockets_there(const struct backend *b)
 {
 	struct stat st;
 	for (unsigned p = 0; p < 3; p++)
 		if (stat(b->socket[p], &st) < 0 || !S_ISSOCK(st.st_mode))
 			return false;
+	return true;
+}
+
+static bool controls_answer(const struct backend *b)
+{
 	for (unsigned i = 0; i < b->n && b->kind == BACKEND_VRINGD; i++) {
 		json_t *status = NULL;
-		struct stat control;
-		if (stat(b->control[i], &control) < 0 || ctl_call(b->control[i], "status", NULL, &status, NULL) != OK)
+		struct stat st;
+		if (stat(b->control[i], &st) < 0 || ctl_call(b->control[i], "status", NULL, &status, NULL) != OK)
 			return false;
 		json_decref(status);
 	}
@@ -123,7 +130,12 @@ enum err backend_start(struct backend *b, const struct opts *o, const char *dir,
 	for (unsigned i = 0; i < b->n && b->kind == BACKEND_VRINGD && e == OK; i++)
 		e = start_vringd(b, o, dir, i, why);
 	uint64_t until = clock_boot_us() + READY_LIMIT_US;
-	while (e == OK && !backend_ready(b)) {
+	uint64_t patience = clock_boot_us() + CONTROL_LIMIT_US;
+	while (e == OK && !(sockets_there(b) && controls_answer(b))) {
+		if (sockets_there(b) && clock_boot_us() > patience) {
+			complain("the control socket does not answer: going on without vringd's records");
+			break;
+		}
 		char how[200] = "no socket appears";
 		if (!backend_running(b, how, sizeof(how)) || clock_boot_us() > until || interrupted())
 			e = ours(why, "the back end does not start: %.150s", how);

@@ -117,7 +117,7 @@ enum err scenario_migrate(const struct opts *o, const struct assets *a, const ch
 	if (e == OK)
 		e = backend_start(&backend, o, dir, why);
 	if (e != OK)
-		return ours(why, "%s", why->text);
+		return OURS; // why was said where it failed
 	snprintf(r->backend, sizeof(r->backend), "%s", backend.what);
 	e = boot_guests(&lab, why);
 	if (e == OK)

@@ -1,0 +1,118 @@
+// The verdicts: a run without a fault holds; each fault by itself turns its own row red.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "lab/verdict.h"
+
+static struct opts opts;
+static struct results results;
+
+static int set_up(void **state)
+{
+	(void)state;
+	opts = (struct opts){ .rounds = 1, .backend = "x", .verify_ram = true };
+	results = (struct results){ .opts = &opts, .have_control = true };
+	struct round *r = results_add_round(&results);
+	if (!r)
+		return -1;
+	r->downtime_ms = 20;
+	r->compared = true;
+	r->pages = 100;
+	r->stretch.to_peer.sent = r->stretch.to_mover.sent = 1000;
+	r->stretch.to_peer.got.gap_us = 60000;
+	results.control.to_peer.got.gap_us = 5000;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	results_free(&results);
+	return 0;
+}
+
+// Which row is red: NULL if none, "several" if more than one.
+static const char *red(void)
+{
+	const char *name = NULL;
+	bool holds = verdicts_judge(&results);
+	for (unsigned i = 0; i < results.n_verdicts; i++)
+		if (results.verdict[i].state == VERDICT_FAILED)
+			name = name ? "several" : results.verdict[i].name;
+	assert_int_equal(holds, name == NULL);
+	return name;
+}
+
+static void test_holds(void **state)
+{
+	(void)state;
+	assert_null(red());
+}
+
+static void test_traffic(void **state)
+{
+	(void)state;
+	struct direction *d = &results.round[0].stretch.to_mover;
+	d->missing = 1;
+	assert_string_equal(red(), "missing");
+	d->missing = 0;
+	d->got.repeated = 1;
+	assert_string_equal(red(), "repeated");
+	d->got.repeated = 0;
+	d->got.corrupt = 1;
+	assert_string_equal(red(), "corrupt");
+	d->got.corrupt = 0;
+	d->csum_errors = 1;
+	assert_string_equal(red(), "corrupt");
+	d->csum_errors = 0;
+	results.control.to_peer.missing = 1;
+	assert_string_equal(red(), "missing");
+}
+
+static void test_gap(void **state)
+{
+	(void)state;
+	uint64_t *gap = &results.round[0].stretch.to_peer.got.gap_us;
+	*gap = 70000;
+	assert_null(red());
+	*gap = 70001;
+	assert_string_equal(red(), "longest gap");
+	results.control.to_peer.got.gap_us = 60000;
+	assert_null(red());
+	*gap = 80001;
+	assert_string_equal(red(), "longest gap");
+}
+
+static void test_others(void **state)
+{
+	(void)state;
+	results.round[0].pages_differ = 1;
+	assert_string_equal(red(), "memory pages that differ");
+	results.round[0].pages_differ = 0;
+	results.round[0].compared = false;
+	assert_string_equal(red(), "memory pages that differ");
+	results.round[0].compared = true;
+	results.round[0].stretch.rebooted = true;
+	assert_string_equal(red(), "seen by the guests");
+	results.round[0].stretch.rebooted = false;
+	strcpy(results.backend_failure, "died");
+	assert_string_equal(red(), "back end still running");
+	results.backend_failure[0] = 0;
+	opts.backend = NULL;
+	assert_string_equal(red(), "recorded by vringd");
+	opts.backend = "x";
+	opts.rounds = 2;
+	assert_string_equal(red(), "several");
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+	const struct CMUnitTest tests[] = { T(test_holds), T(test_traffic), T(test_gap), T(test_others) };
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
