@@ -110,8 +110,8 @@ static void test_known_frames(void **state)
 
 static const uint8_t flag_set[] = { 0, 1, 2, 3, 4, 5, 8, 0x80, 0xfe, 0xff };
 static const uint8_t gso_set[] = { 0, 1, 3, 4, 5, 0x20, 0x40, 0x80, 0x81, 0xff };
-static const uint32_t start_set[] = { 0, 1, 13, 14, 18, 33, 34, 35, 38, 54, 58, 59, 60, 61, 64, 1511, 1512, 1513, 1514, 65533,
-				      65534, 65535 };
+static const uint32_t start_set[] = { 0, 1, 13, 14, 18, 33, 34, 35, 38, 54, 58, 59, 60, 61, 64, 1511, 1512, 1513,
+				      1514, 65533, 65534, 65535 };
 static const uint32_t offset_set[] = { 0, 1, 2, 6, 16, 17, 24, 25, 26, 1478, 1479, 65499, 65500, 65533, 65534, 65535 };
 static const uint32_t len_set[] = { 0, 1, 13, 14, 34, 35, 36, 42, 60, 61, 64, 1514, 65535, 65536, 65549 };
 
