@@ -115,6 +115,17 @@ void bed_close(struct devbed *b)
 		assert_null(b->ring[q]); // dev_free has retracted all
 }
 
+unsigned bed_maps(void)
+{
+	FILE *f = fopen("/proc/self/maps", "re");
+	assert_non_null(f);
+	unsigned n = 0;
+	for (char line[512]; fgets(line, sizeof(line), f);)
+		n += strstr(line, "/memfd:") != NULL;
+	fclose(f);
+	return n;
+}
+
 static int fds_at_setup;
 
 int bed_setup(void **state)
@@ -130,6 +141,7 @@ int bed_teardown(void **state)
 {
 	bed_close(*state);
 	assert_int_equal(fd_count_open(), fds_at_setup);
+	assert_int_equal(bed_maps(), 0);
 	return 0;
 }
 

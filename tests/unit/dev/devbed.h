@@ -60,6 +60,7 @@ struct request {
 
 void bed_open(struct devbed *b, unsigned pairs);
 void bed_close(struct devbed *b);
+unsigned bed_maps(void); // memfd mappings of this process: 0 when all is closed
 // Does it leave the descriptor count as it was when bed_open was called?
 int bed_setup(void **state); // 2 pairs
 int bed_teardown(void **state);

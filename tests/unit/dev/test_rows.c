@@ -129,6 +129,8 @@ static bool try_fault(uint32_t id, enum state s, bool need_reply, const char *na
 	bed_close(&b);
 	if (fd_count_open() != before)
 		fail_msg("%s, %s %d: %d descriptors leaked", vu_name(id), name, k, fd_count_open() - before);
+	if (bed_maps() != 0)
+		fail_msg("%s, %s %d: %u mappings leaked", vu_name(id), name, k, bed_maps());
 	return applies;
 }
 
