@@ -135,7 +135,8 @@ static void slot_end(struct announce *a, struct slot *s)
 
 // -- schedules ---------------------------------------------------------------------------------------------------------
 
-static bool announce_add(struct announce *a, const char *port, const uint8_t mac[6], uint32_t done, uint64_t due_us, bool *full)
+static bool announce_add(struct announce *a, const char *port, const uint8_t mac[6], uint32_t done, uint64_t due_us,
+			 bool *full)
 {
 	size_t len = strlen(port);
 	if (full)

@@ -31,15 +31,16 @@ void announce_free(struct announce *a);
 // Start a schedule for (port, mac), first round due at now. False: one runs already (nothing changed), or the set is full
 // (*full, if not NULL, tells).
 bool announce_start(struct announce *a, const char *port, const uint8_t mac[6], uint64_t now_us, bool *full);
-// Go on with a schedule of an earlier life: rounds_done are sent, the next is due at due_us. False as above, or none is owed.
+// Go on with a schedule of an earlier life: rounds_done are sent, the next is due at due_us. False as above, or nothing is
+// owed.
 bool announce_resume(struct announce *a, const char *port, const uint8_t mac[6], uint32_t rounds_done, uint64_t due_us);
 // The port is gone, or the MAC is another port's now.
 void announce_cancel(struct announce *a, const char *port, const uint8_t *mac_or_null);
 // The earliest due time, or 0: nothing runs (arm no timer).
 uint64_t announce_next_due(const struct announce *a);
 // Take one round that is due at now: fills *job and moves that schedule on (or ends it). False: none is due. The next round
-// is due an interval after this one was due, however late it is taken; if that is over already, ANNOUNCE_INITIAL_US after now
-// (so one call of "take all that is due" never sends two rounds of one schedule).
+// is due an interval after this one was due, however late it is taken; if that is over already, ANNOUNCE_INITIAL_US after
+// now (so one turn of "take all that is due" never sends two rounds of one schedule).
 bool announce_take_due(struct announce *a, uint64_t now_us, struct announce_job *job);
 bool announce_running(const struct announce *a, const char *port, const uint8_t mac[6]);
 

@@ -34,7 +34,8 @@ const char *timeline_role_name(enum timeline_role r)
 	return (unsigned)r < sizeof(role_names) / sizeof(role_names[0]) ? role_names[r] : "?";
 }
 
-void timeline_open(struct timeline *t, uint64_t id, const char *port, const char *guest, enum timeline_role role, uint64_t now_us)
+void timeline_open(struct timeline *t, uint64_t id, const char *port, const char *guest, enum timeline_role role,
+		   uint64_t now_us)
 {
 	memset(t, 0, sizeof(*t));
 	t->id = id;

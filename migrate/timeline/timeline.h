@@ -57,8 +57,8 @@ enum timeline_event {
 
 void timeline_open(struct timeline *t, uint64_t id, const char *port, const char *guest, enum timeline_role role, uint64_t now_us);
 // Feed an event; returns true if the record is complete with it, once (its outcome is set, it will not change but for late
-// first_* moments and announcements, which may still be fed). A source whose rings stood still when logging began is told so by
-// TL_RINGS_STOPPED. A destination whose connection closes before it arrived is `unknown`.
+// first_* moments and announcements, which may still be fed). A source whose rings stood still when logging began is told so
+// by TL_RINGS_STOPPED. A destination whose connection closes before it arrived is `unknown`.
 bool timeline_feed(struct timeline *t, enum timeline_event ev, uint64_t now_us);
 // An announcement was sent or asked for. At a destination whose rings run it completes the record (look at the outcome).
 void timeline_announced(struct timeline *t, const char *kind, const uint8_t mac[6], uint32_t round, uint64_t now_us);

@@ -25,8 +25,8 @@ static inline bool neigh_worth(const struct eth_info *e)
 // What address does the sender of this frame claim for its own MAC? From ARP (sender addresses, where sender MAC == the frame's
 // source; not 0.0.0.0), from a neighbour advertisement (target, with target link-layer option or source MAC) and from a
 // neighbour solicitation (source address, not ::). p holds min(len, NEIGH_SNOOP_BYTES) bytes, lengths are checked
-// against it; ICMPv6 hop limit must be 255. Addresses that no host can have (loopback, multicast, broadcast) and messages that
-// do not lie in p as a whole, options included, say nothing. False: nothing.
+// against it; ICMPv6 hop limit must be 255. Addresses that no host can have (loopback, multicast, broadcast) and messages
+// that do not lie in p as a whole, options included, say nothing. False: nothing.
 bool neigh_snoop(const uint8_t *p, uint32_t have, const struct eth_info *e, struct ip_addr *out);
 
 bool ip_equal(const struct ip_addr *a, const struct ip_addr *b);

@@ -1,5 +1,5 @@
-// Byte layouts that the reader (neigh.c) and the writer (neigh_build.c) of neighbour frames share: offsets into an ARP packet
-// (RFC 826), an IPv6 header (RFC 8200) and a neighbour message (RFC 4861, 4.3, 4.4, 4.6.1).
+// Byte layouts that the reader (neigh.c) and the writer (neigh_build.c) of neighbour frames share: offsets into an ARP
+// packet (RFC 826), an IPv6 header (RFC 8200) and a neighbour message (RFC 4861, 4.3, 4.4, 4.6.1).
 #ifndef NET_NEIGH_WIRE_H
 #define NET_NEIGH_WIRE_H
 
