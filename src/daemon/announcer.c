@@ -12,6 +12,7 @@
 #define MAX_ADDRESSES 1024 // of one port in one round
 
 struct addresses {
+	uint64_t only; // mac_key; 0: all
 	unsigned n;
 	struct dp_mac mac[MAX_ADDRESSES];
 };
@@ -19,7 +20,7 @@ struct addresses {
 static void collect(void *arg, const struct dp_mac *m)
 {
 	struct addresses *a = arg;
-	if (a->n < MAX_ADDRESSES)
+	if (a->n < MAX_ADDRESSES && (a->only == 0 || a->only == m->mac))
 		a->mac[a->n++] = *m;
 }
 
@@ -49,18 +50,26 @@ static void send_one(struct port *p, const char *kind, const uint8_t *frame, uin
 	migration_announced(p, kind, mac, round);
 }
 
-static void send_round(struct port *p, const struct announce_job *job)
+enum round { ROUND_SENT, ROUND_ELSEWHERE };
+
+static enum round send_round(struct port *p, const struct announce_job *job)
 {
 	struct addresses *a = calloc(1, sizeof(*a));
 	uint8_t frame[NEIGH_FRAME_MAX];
 	unsigned frames = 0;
+	bool elsewhere = false;
 	if (!a)
-		return;
-	dp_macs_each(p->vd->dp, p->dp, collect, a);
+		return ROUND_SENT;
+	a->only = mac_key(job->mac);
+	dp_macs_each(p->vd->dp, NULL, collect, a);
 	for (unsigned i = 0; i < a->n; i++) {
 		const struct dp_mac *m = &a->mac[i];
-		if (m->mac != mac_key(job->mac))
-			continue; // an address that is another port's by now is not announced here
+		if (strcmp(m->net, p->spec.net) != 0)
+			continue;
+		if (m->port != dp_port_index(p->dp)) {
+			elsewhere = true; // the later claim is the true one
+			continue;
+		}
 		send_one(p, "rarp", frame, neigh_build_rarp(frame, job->mac, m->vlan), job->mac, job->round);
 		frames++;
 		for (unsigned k = 0; k < m->n_ips; k++, frames++) {
@@ -71,25 +80,75 @@ static void send_round(struct port *p, const struct announce_job *job)
 		}
 	}
 	free(a);
+	if (frames == 0 && elsewhere)
+		return ROUND_ELSEWHERE;
+	if (frames == 0) { // owed, but a crash came before what was learned had been written
+		dp_mac_claim(p->dp, mac_key(job->mac), 0, DP_MAC_CLAIMED);
+		send_one(p, "rarp", frame, neigh_build_rarp(frame, job->mac, 0), job->mac, job->round);
+		frames = 1;
+	}
 	char text[18];
 	vd_event(p->vd, p->spec.id, "announce.round", "%s round %u of %u, %u frames", mac_format(job->mac, text), job->round,
 		 job->rounds, frames);
+	return ROUND_SENT;
+}
+
+// -- schedules that ended a moment ago: front ends repeat SEND_RARP on a schedule of their own, which ends about then, too ------
+#define RECENT 64
+#define RECENT_US 1000000
+
+struct recent {
+	unsigned next;
+	struct {
+		char port[ANNOUNCE_PORT_MAX];
+		uint8_t mac[6];
+		uint64_t until_us;
+	} of[RECENT];
+};
+
+static void recent_add(struct recent *r, const struct announce_job *job)
+{
+	unsigned i = r->next++ % RECENT;
+	memcpy(r->of[i].port, job->port, sizeof(r->of[i].port));
+	memcpy(r->of[i].mac, job->mac, sizeof(r->of[i].mac));
+	r->of[i].until_us = clock_boot_us() + RECENT_US;
+}
+
+static bool recent_has(const struct recent *r, const char *port, const uint8_t mac[6])
+{
+	uint64_t now = clock_boot_us();
+	for (unsigned i = 0; i < RECENT; i++)
+		if (r->of[i].until_us > now && memcmp(r->of[i].mac, mac, 6) == 0 && strcmp(r->of[i].port, port) == 0)
+			return true;
+	return false;
+}
+
+static void take_round(struct vd *vd, const struct announce_job *job)
+{
+	struct port *p = vd_port_find(vd, job->port);
+#ifdef VRINGD_MUTANT_SKIP_ROUND
+	if (job->round == 3) { // seeded bug: one round is left out
+		store_job(vd, job->port, job->mac, job->round, job->rounds, job->next_due_us);
+		return;
+	}
+#endif
+	if (!p || p->drained || send_round(p, job) == ROUND_ELSEWHERE) {
+		announce_cancel(vd->announce, job->port, job->mac);
+		store_job(vd, job->port, job->mac, job->rounds, job->rounds, 0);
+		return;
+	}
+	store_job(vd, job->port, job->mac, job->next_due_us ? job->round : job->rounds, job->rounds, job->next_due_us);
+	if (job->next_due_us == 0)
+		recent_add(vd->recent, job);
 }
 
 static void on_timer(void *arg)
 {
 	struct vd *vd = arg;
 	struct announce_job job;
-	while (announce_take_due(vd->announce, clock_boot_us(), &job)) {
-		struct port *p = vd_port_find(vd, job.port);
-#ifdef VRINGD_MUTANT_SKIP_ROUND
-		if (job.round == 3)
-			p = NULL; // seeded bug: one round is left out
-#endif
-		if (p)
-			send_round(p, &job);
-		store_job(vd, job.port, job.mac, job.next_due_us ? job.round : job.rounds, job.rounds, job.next_due_us);
-	}
+	unsigned budget = 64; // messages of front ends come in between
+	while (budget-- && announce_take_due(vd->announce, clock_boot_us(), &job))
+		take_round(vd, &job);
 	arm(vd);
 }
 
@@ -97,24 +156,34 @@ bool announcer_init(struct vd *vd)
 {
 	vd->announce = announce_new(MAX_JOBS);
 	vd->announce_timer = timer_new(vd->loop, on_timer, vd);
-	return vd->announce && vd->announce_timer;
+	vd->recent = calloc(1, sizeof(*vd->recent));
+	return vd->announce && vd->announce_timer && vd->recent;
 }
 
 void announcer_fini(struct vd *vd)
 {
 	timer_free(vd->announce_timer);
 	announce_free(vd->announce);
+	free(vd->recent);
 }
 
 void announcer_start(struct port *p, const uint8_t mac[6])
 {
 	bool full = false;
 	uint64_t now = clock_boot_us();
+	if (p->drained)
+		return;
 	if (announce_start(p->vd->announce, p->spec.id, mac, now, &full))
 		store_job(p->vd, p->spec.id, mac, 0, ANNOUNCE_ROUNDS, now); // owed before the first frame
 	else if (full)
 		log_rated(&p->rate, LOG_LWARN, "port %s: too many announcements at once; one address is left out", p->spec.id);
 	arm(p->vd);
+}
+
+void announcer_claimed(struct port *p, const uint8_t mac[6], bool moved)
+{
+	if (moved || !recent_has(p->vd->recent, p->spec.id, mac))
+		announcer_start(p, mac);
 }
 
 unsigned announcer_start_all(struct port *p)
@@ -133,13 +202,38 @@ unsigned announcer_start_all(struct port *p)
 	return n;
 }
 
+struct cancelled {
+	const char *port;
+	unsigned n;
+	uint8_t mac[MAX_JOBS][6];
+};
+
+static void remember_owed(void *arg, const struct store_owed *owed)
+{
+	struct cancelled *c = arg;
+	if (strcmp(owed->port, c->port) == 0 && c->n < MAX_JOBS)
+		memcpy(c->mac[c->n++], owed->mac, 6);
+}
+
 void announcer_cancel(struct port *p, const uint8_t *mac)
 {
+	struct vd *vd = p->vd;
 	struct why why;
-	announce_cancel(p->vd->announce, p->spec.id, mac);
-	if (mac && store_owed_done(p->vd->store, p->spec.id, mac, &why) != OK)
-		vd_store_failed(p->vd, p->spec.id, &why);
-	arm(p->vd);
+	announce_cancel(vd->announce, p->spec.id, mac);
+	arm(vd);
+	if (mac) {
+		store_job(vd, p->spec.id, mac, ANNOUNCE_ROUNDS, ANNOUNCE_ROUNDS, 0);
+		return;
+	}
+	struct cancelled *c = calloc(1, sizeof(*c));
+	if (!c)
+		return;
+	c->port = p->spec.id;
+	if (store_each_owed(vd->store, remember_owed, c, &why) != OK)
+		vd_store_failed(vd, p->spec.id, &why);
+	for (unsigned i = 0; i < c->n; i++)
+		store_job(vd, p->spec.id, c->mac[i], ANNOUNCE_ROUNDS, ANNOUNCE_ROUNDS, 0);
+	free(c);
 }
 
 static void resume_one(void *arg, const struct store_owed *owed)

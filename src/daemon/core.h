@@ -29,9 +29,10 @@ struct session {
 	struct msgsrc *src;
 	struct want want[SNAP_MAX_RINGS];
 	uint32_t attached; // rings that the datapath has
-	bool pausing; // the last ones were taken for a pause, not for good
+	uint32_t live; // rings that the device gave and that were not stopped since: a pause leaves them here
+	uint32_t used; // those of live that are enabled
+	bool in_use; // identity was told that the guest runs here
 	bool ran; // rings ran at some time
-	bool closing;
 	pid_t pid;
 	uid_t uid;
 	uint64_t epoch, since_us, messages;
@@ -47,17 +48,26 @@ struct port {
 	bool bound; // path is ours to remove
 	int listen_fd;
 	struct watch *listen_watch;
-	struct timer *retry; // mode=client
+	struct timer *retry; // mode=client: connect again; a listener out of descriptors: listen again
 	unsigned retries;
 	struct session *session[PORT_MAX_SESSIONS];
 	struct session *active; // whose rings the datapath has, or had last
-	bool drained, was_logging, ends_daemon;
+	bool drained, ends_daemon;
+	bool was_logging; // the front end logged when the guest's rings stopped last
+	bool home; // the guest's addresses have been here in this life or the last one
+	bool lost_any; // a front end of the last life had rings running: the first start here is its return
+	char came_from[SNAP_PORT_MAX]; // the port where the guest was before; "": here, or not known
+	uint64_t *known; // addresses behind the port as of the last look: MAC << 12 | VLAN
+	unsigned n_known;
+	bool look; // they changed
+	pid_t lost_pid; // its connection ended while rings ran: it may come back; 0: none
 	struct why failed; // text "": not failed
 	char last_refusal[2 * WHY_MAX];
 	enum port_state told; // last state that an event told
 	struct store_device device;
 	bool has_device;
 	struct log_rate rate;
+	struct log_rate journal_rate; // of events that a front end can cause at will
 	struct timer *hold_timer;
 	uint64_t stopped_us; // when the guest's rings stopped last, 0: they run or never ran
 	struct timeline *arrival; // the destination's record, kept for late moments
@@ -76,8 +86,10 @@ struct vd {
 	struct port *port[DP_MAX_PORTS];
 	unsigned n_ports;
 	struct watch *notes;
-	struct timer *macs_timer, *announce_timer;
+	struct timer *macs_timer, *look_timer, *announce_timer;
+	uint64_t looked_us;
 	struct announce *announce;
+	struct recent *recent; // announcer.c
 	struct vd_sub *subs;
 	bool telling, idle_asked, migrations_dirty, ending;
 };
@@ -85,13 +97,15 @@ struct vd {
 // vd.c
 void vd_idle_soon(struct vd *vd); // let the store tidy up when this turn is over
 void vd_store_failed(struct vd *vd, const char *what, const struct why *why);
+bool log_rate_allows(struct log_rate *rate); // the same bound for what is no line: 10 at once, one a second
 
 // port.c
 struct port *port_new(struct vd *vd, const struct port_spec *spec, enum vd_origin origin, struct why *why);
 void port_free(struct port *p);
 void port_tell(struct port *p); // enter an event if the state changed
 void port_on_connection(struct port *p, int fd); // takes fd
-void port_session_over(struct port *p, struct session *s); // the session frees itself
+void port_session_over(struct port *p, struct session *s); // frees it
+void port_next_session(struct port *p); // give the datapath the rings of whoever waits for it
 void port_arm_hold(struct port *p);
 void port_dp_conf(const struct port_spec *s, struct dp_port_conf *out); // tap_fd is left -1
 enum err port_open_socket(struct port *p, struct why *why); // listener.c
@@ -101,9 +115,13 @@ struct session *session_new(struct port *p, int fd, struct why *why); // takes f
 void session_free(struct session *s);
 void session_attach(struct session *s); // give the datapath what is wanted
 void session_close(struct session *s, const char *reason);
+void session_over(struct session *s, bool clean, const char *reason); // frees it; clean: the front end closed between messages
 // identity.c
 void identity_running(struct port *p, struct session *s); // from none to some
 void identity_stopped(struct port *p, struct session *s); // the guest stopped its last ring
+void identity_lost(struct port *p, bool logged); // its connection ended while rings ran
+void identity_learned(struct port *p, struct port *from, const uint8_t mac[6]); // a frame of the guest came in here
+bool identity_runs(const struct port *p);
 void identity_claim(struct port *p, const uint8_t mac[6]); // SEND_RARP
 // announcer.c
 bool announcer_init(struct vd *vd);
@@ -111,24 +129,30 @@ void announcer_fini(struct vd *vd);
 void announcer_resume(struct vd *vd);
 unsigned announcer_start_all(struct port *p); // every address behind the port; how many schedules run
 void announcer_start(struct port *p, const uint8_t mac[6]);
+void announcer_claimed(struct port *p, const uint8_t mac[6], bool moved); // SEND_RARP: one of a row starts a schedule
 void announcer_cancel(struct port *p, const uint8_t *mac_or_null);
 // migrations.c
 void migration_log_on(struct session *s);
 void migration_log_off(struct session *s);
 void migration_running(struct port *p, struct session *s, struct port *from);
 void migration_stopped(struct session *s);
-void migration_closed(struct session *s);
+void migration_closed(struct session *s); // before its device goes
+void migration_moved(struct port *from, struct port *to); // the guest of that port is at another one of this switch
 void migration_note(struct port *p, unsigned notes);
 void migration_announced(struct port *p, const char *kind, const uint8_t mac[6], uint32_t round);
 void migrations_close_books(struct vd *vd);
 void migrations_free(struct port *p);
 // macs.c
 void macs_changed(struct vd *vd);
+void macs_noted(struct port *p); // the datapath says that they changed behind p
+void macs_fini(struct vd *vd);
 void macs_restore(struct vd *vd);
 // features.c
 void features_offer(const struct port *p, struct port_offer *out);
-void features_pin(struct port *p, const struct snap *s);
+enum err features_pin(struct port *p, const struct snap *s, struct why *why);
+enum err features_check(const struct port_spec *s, struct why *why); // does features= name what vringd can't offer?
 // tap.c
 int tap_open(const struct port_spec *s, struct why *why); // fd, or -1
+enum err tap_check(int fd, struct why *why); // an inherited one: set up as ours are, or refused
 
 #endif

@@ -13,6 +13,16 @@ struct vd_sub {
 	bool dead;
 };
 
+bool log_rate_allows(struct log_rate *rate)
+{
+	uint64_t now = clock_boot_us();
+	if (now - rate->window_us >= 10000000u) {
+		rate->window_us = now;
+		rate->tokens_used = 0;
+	}
+	return rate->tokens_used < 10 && ++rate->tokens_used;
+}
+
 struct vd_sub *vd_subscribe(struct vd *vd, vd_event_fn *fn, void *arg)
 {
 	struct vd_sub *sub = calloc(1, sizeof(*sub));

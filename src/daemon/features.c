@@ -25,9 +25,9 @@ void features_offer(const struct port *p, struct port_offer *out)
 	}
 }
 
-void features_pin(struct port *p, const struct snap *s)
+// The newest SET_FEATURES counts: firmware acknowledges little, the system after it more.
+enum err features_pin(struct port *p, const struct snap *s, struct why *why)
 {
-	struct why why;
 	struct store_device d = p->device;
 	memcpy(d.port, p->spec.id, sizeof(d.port));
 	d.features_offered = s->features_offered;
@@ -35,8 +35,27 @@ void features_pin(struct port *p, const struct snap *s)
 	d.protocol_features = s->protocol_features;
 	d.compat = d.compat ? d.compat : COMPAT_LATEST;
 	d.pinned = true;
-	p->device = d;
-	p->has_device = true;
-	if (store_device_put(p->vd->store, &d, &why) != OK)
-		vd_store_failed(p->vd, p->spec.id, &why);
+	if (p->has_device && memcmp(&d, &p->device, sizeof(d)) == 0)
+		return OK;
+	enum err e = store_device_put(p->vd->store, &d, why);
+	if (e == OK) {
+		p->device = d;
+		p->has_device = true;
+	}
+	return e;
+}
+
+enum err features_check(const struct port_spec *s, struct why *why)
+{
+	uint64_t more = s->features_plus & ~dev_features_supported(), pmore = s->proto_plus & ~dev_protocol_features_supported();
+	const char *name = NULL;
+	if (more)
+		name = dev_feature_name((unsigned)__builtin_ctzll(more));
+	else if (pmore)
+		name = dev_protocol_feature_name((unsigned)__builtin_ctzll(pmore));
+	if (more || pmore)
+		return refuse(why, "features=+%s: this version can't offer it", name ? name : "?");
+	if (bits_has(s->features_minus, VHOST_USER_F_PROTOCOL_FEATURES))
+		return refuse(why, "features=: the bit of protocol features can't be taken away");
+	return OK;
 }

@@ -1,8 +1,10 @@
 // Who serves a guest. A guest appears where its rings start: at the same connection again, at the other front end of the same
-// port, or at another port with the same guest=. Its addresses and the frames that were held for it go there, in that order of
-// steps: addresses first (newer frames then queue up behind), held frames after, announcement last.
+// port, or at another port with the same guest=; without guest= and mac=, where SEND_RARP or the first frame says. Its addresses
+// and the frames that were held for it go there, in that order of steps: addresses first (newer frames then queue up behind),
+// held frames after, announcement last.
 #include <string.h>
 
+#include "base/bits.h"
 #include "base/clock.h"
 #include "daemon/core.h"
 #include "net/eth.h"
@@ -14,114 +16,216 @@ static bool same_guest(const struct port *a, const struct port *b)
 
 static bool runs(const struct port *p)
 {
-	return p->active && p->active->attached != 0;
+	return p->active && p->active->in_use;
 }
 
-static void configured_macs(struct port *p)
+bool identity_runs(const struct port *p)
+{
+	return runs(p);
+}
+
+static bool has_configured(const struct port *p, uint64_t mac)
 {
 	for (unsigned i = 0; i < p->spec.n_macs; i++)
-		dp_mac_claim(p->dp, p->spec.macs[i], 0, DP_MAC_CONFIG);
-}
-
-void identity_running(struct port *p, struct session *s)
-{
-	struct vd *vd = p->vd;
-	struct port *from = NULL;
-	bool logged = p->was_logging;
-	for (unsigned i = 0; i < vd->n_ports; i++) {
-		struct port *o = vd->port[i];
-		if (!same_guest(o, p))
-			continue;
-		if (runs(o)) {
-			log_warn("port %s: guest %s runs at port %s, too; it is taken to be here when that one stops", p->spec.id,
-				 p->spec.guest, o->spec.id);
-			continue;
-		}
-		if (o->stopped_us && (!from || o->stopped_us > from->stopped_us))
-			from = o;
-		dp_mac_move(o->dp, p->dp);
-		dp_hold_move(o->dp, p->dp);
-	}
-	if (from) {
-		logged = logged || from->was_logging;
-		from->was_logging = false;
-		from->stopped_us = 0;
-		dp_port_rx_state(from->dp, DP_RX_OFF);
-		vd_event(vd, p->spec.id, "migration.arrived", "guest %s came from port %s", p->spec.guest, from->spec.id);
-	}
-	configured_macs(p);
-	dp_port_watch_first(p->dp);
-	dp_hold_move(p->dp, p->dp);
-	migration_running(p, s, from ? from : p->stopped_us ? p : NULL);
-	p->was_logging = false;
-	p->stopped_us = 0;
-	if (from || logged)
-		announcer_start_all(p);
-	macs_changed(vd);
-}
-
-void identity_stopped(struct port *p, struct session *s)
-{
-	struct vd *vd = p->vd;
-	p->stopped_us = clock_boot_us();
-	dp_port_rx_state(p->dp, DP_RX_STOPPED);
-	migration_stopped(s);
-	vd_event(vd, p->spec.id, "migration.stopped", "rings stopped; frames are held for %u ms", p->spec.hold_ms);
-	// another front end of this port, or another port of the guest, may run or wait already
-	for (unsigned i = 0; i < PORT_MAX_SESSIONS; i++)
-		if (p->session[i] && p->session[i] != s)
-			session_attach(p->session[i]);
-	for (unsigned i = 0; i < vd->n_ports; i++)
-		if (same_guest(vd->port[i], p) && runs(vd->port[i])) {
-			identity_running(vd->port[i], vd->port[i]->active);
-			break;
-		}
-}
-
-static struct port *holder_of(struct port *p, uint64_t mac);
-
-void identity_claim(struct port *p, const uint8_t mac[6])
-{
-	uint64_t key = mac_key(mac);
-	struct port *from = holder_of(p, key);
-	if (!dp_mac_claim(p->dp, key, 0, DP_MAC_CLAIMED)) {
-		log_rated(&p->rate, LOG_LWARN, "port %s: SEND_RARP for an address that is configured at another port", p->spec.id);
-		return;
-	}
-	if (from && from != p) {
-		dp_hold_move_mac(from->dp, p->dp, key);
-		announcer_cancel(from, mac); // the later claim is the true one
-	}
-	migration_announced(p, "rarp", mac, 0);
-	announcer_start(p, mac);
-	macs_changed(p->vd);
+		if (p->spec.macs[i] == mac)
+			return true;
+	return false;
 }
 
 struct find {
+	struct port *of;
 	uint64_t mac;
-	unsigned port;
-	bool found;
+	struct port *holder; // of the address, in of's net; NULL: nobody
+	unsigned behind; // how many addresses are behind of
+	uint16_t vlan[16]; // tags that the holder uses with it
+	unsigned n_vlans;
 };
 
 static void find_mac(void *arg, const struct dp_mac *m)
 {
 	struct find *f = arg;
-	if (m->mac == f->mac) {
-		f->found = true;
-		f->port = m->port;
+	struct port *p = vd_port_by_index(f->of->vd, m->port);
+	f->behind += p == f->of;
+	if (m->mac != f->mac || !p || strcmp(m->net, f->of->spec.net) != 0)
+		return;
+	if (f->holder == NULL || p != f->of)
+		f->holder = p;
+	if (m->vlan && f->n_vlans < ARRAY_LEN(f->vlan))
+		f->vlan[f->n_vlans++] = m->vlan;
+}
+
+static void find_holder(struct find *f, struct port *of, uint64_t mac)
+{
+	memset(f, 0, sizeof(*f));
+	f->of = of;
+	f->mac = mac;
+	dp_macs_each(of->vd->dp, NULL, find_mac, f);
+}
+
+// The addresses of mac= are the guest's wherever it runs: two ports may name the same one.
+static void claim_configured(struct port *p)
+{
+	for (unsigned i = 0; i < p->spec.n_macs; i++) {
+		struct find f;
+		find_holder(&f, p, p->spec.macs[i]);
+		if (f.holder && f.holder != p && runs(f.holder) && has_configured(f.holder, p->spec.macs[i])) {
+			log_rated(&p->rate, LOG_LWARN, "port %s: an address of mac= runs at port %s, too, and stays there", p->spec.id,
+				  f.holder->spec.id);
+			continue;
+		}
+		dp_mac_claim(p->dp, p->spec.macs[i], 0, DP_MAC_CONFIG);
+		if (f.holder && f.holder != p && !runs(f.holder)) {
+			uint8_t mac[6];
+			mac_of_key(mac, p->spec.macs[i]);
+			dp_sync(p->vd->dp);
+			dp_hold_move_mac(f.holder->dp, p->dp, p->spec.macs[i]);
+			announcer_cancel(f.holder, mac);
+		}
 	}
 }
 
-static struct port *holder_of(struct port *p, uint64_t mac)
+static void came(struct port *from, struct port *to)
 {
-	struct find f = { .mac = mac };
-	for (unsigned i = 0; i < p->vd->n_ports; i++) {
-		struct port *o = p->vd->port[i];
-		if (strcmp(o->spec.net, p->spec.net) != 0)
+	memcpy(to->came_from, from->spec.id, sizeof(to->came_from));
+	migration_moved(from, to);
+}
+
+static void pass_on(struct port *from, struct port *to)
+{
+	announcer_cancel(from, NULL);
+	dp_mac_move(from->dp, to->dp);
+	dp_hold_move(from->dp, to->dp);
+	if (!runs(from))
+		dp_port_rx_state(from->dp, DP_RX_OFF);
+	from->home = false;
+}
+
+// Which port the guest comes from: the one of the same guest= that stopped last. All others hand over what they may have.
+static struct port *take_from_others(struct port *p)
+{
+	struct vd *vd = p->vd;
+	struct port *from = NULL;
+	for (unsigned i = 0; i < vd->n_ports; i++) {
+		struct port *o = vd->port[i];
+		if (!same_guest(o, p))
 			continue;
-		dp_macs_each(p->vd->dp, o->dp, find_mac, &f);
-		if (f.found)
-			return o;
+		if (runs(o)) {
+			log_rated(&p->rate, LOG_LWARN, "port %s: guest %s runs at port %s, too; it is taken to be here when that one stops",
+				  p->spec.id, p->spec.guest, o->spec.id);
+			continue;
+		}
+		if (o->stopped_us && (!from || o->stopped_us > from->stopped_us))
+			from = o;
+		pass_on(o, p);
 	}
-	return NULL;
+	return from;
+}
+
+void identity_running(struct port *p, struct session *s)
+{
+	bool logged = p->was_logging, fresh = !p->home && p->spec.n_macs > 0;
+	struct port *from = take_from_others(p);
+	if (from) {
+		vd_event(p->vd, p->spec.id, "migration.moved", "guest %s came from port %s", p->spec.guest, from->spec.id);
+		from->was_logging = false;
+	}
+	claim_configured(p);
+	dp_port_watch_first(p->dp);
+	dp_hold_move(p->dp, p->dp);
+	struct port *told = p->came_from[0] ? vd_port_find(p->vd, p->came_from) : NULL;
+	if (from)
+		memcpy(p->came_from, from->spec.id, sizeof(p->came_from));
+	migration_running(p, s, from ? from : told ? told : p->stopped_us ? p : NULL);
+	if (from)
+		from->stopped_us = 0;
+	p->was_logging = false;
+	p->stopped_us = 0;
+	p->home = true;
+	p->last_refusal[0] = '\0';
+	if (from || logged || fresh)
+		announcer_start_all(p);
+	macs_changed(p->vd);
+}
+
+// Nobody runs the guest here any more. If it runs at another port already, all goes there at once.
+static void gone(struct port *p, bool logged)
+{
+	struct vd *vd = p->vd;
+	p->stopped_us = clock_boot_us();
+	p->was_logging = logged;
+	p->came_from[0] = '\0';
+	dp_port_rx_state(p->dp, DP_RX_STOPPED);
+	for (unsigned i = 0; i < vd->n_ports; i++) {
+		struct port *o = vd->port[i];
+		if (!same_guest(o, p) || !runs(o))
+			continue;
+		pass_on(p, o);
+		migration_moved(p, o);
+		p->was_logging = false;
+		p->stopped_us = 0;
+		announcer_start_all(o);
+		macs_changed(vd);
+		return;
+	}
+}
+
+void identity_stopped(struct port *p, struct session *s)
+{
+	migration_stopped(s);
+	if (log_rate_allows(&p->journal_rate))
+		vd_event(p->vd, p->spec.id, "hold.started", "rings stopped; frames are held for %u ms", p->spec.hold_ms);
+	gone(p, bits_has(dev_snap(s->dev)->features_acked, VHOST_F_LOG_ALL));
+}
+
+void identity_lost(struct port *p, bool logged)
+{
+	gone(p, logged);
+}
+
+// SEND_RARP: the front end says that this address is here now.
+void identity_claim(struct port *p, const uint8_t mac[6])
+{
+	uint64_t key = mac_key(mac);
+	struct find f;
+	char text[18];
+	if (!mac_key_unicast(key)) {
+		log_rated(&p->rate, LOG_LWARN, "port %s: SEND_RARP for %s, which no host can have", p->spec.id, mac_format(mac, text));
+		return;
+	}
+	find_holder(&f, p, key);
+	if (f.holder != p && f.behind >= p->spec.max_macs) {
+		log_rated(&p->rate, LOG_LWARN, "port %s: SEND_RARP for %s: max-macs=%u addresses are here already", p->spec.id,
+			  mac_format(mac, text), p->spec.max_macs);
+		return;
+	}
+	bool ours = has_configured(p, key) || (f.holder && same_guest(f.holder, p));
+	if (!dp_mac_claim(p->dp, key, 0, ours ? DP_MAC_CONFIG : DP_MAC_CLAIMED)) {
+		log_rated(&p->rate, LOG_LWARN, "port %s: SEND_RARP for %s, which is configured at another port", p->spec.id,
+			  mac_format(mac, text));
+		return;
+	}
+	for (unsigned i = 0; i < f.n_vlans; i++) // the tags that the guest uses come along
+		dp_mac_claim(p->dp, key, f.vlan[i], DP_MAC_CLAIMED);
+	if (!runs(p)) // its rings start in a moment: frames that come before wait for them
+		dp_port_rx_state(p->dp, DP_RX_STOPPED);
+	if (f.holder && f.holder != p) {
+		dp_sync(p->vd->dp);
+		dp_hold_move_mac(f.holder->dp, p->dp, key);
+		announcer_cancel(f.holder, mac); // the later claim is the true one
+		if (!runs(f.holder) && f.holder->stopped_us)
+			came(f.holder, p);
+	}
+	port_arm_hold(p);
+	announcer_claimed(p, mac, f.holder != p);
+	macs_changed(p->vd);
+}
+
+// Without guest= and SEND_RARP: the guest was at a port whose rings stopped, and a frame of it came in here. What is held stays
+// where it is (anybody can send a frame), but the network is told.
+void identity_learned(struct port *p, struct port *from, const uint8_t mac[6])
+{
+	announcer_cancel(from, mac);
+	from->home = false;
+	came(from, p);
+	announcer_claimed(p, mac, true);
 }

@@ -20,10 +20,21 @@ static void on_accept(void *arg, int fd, int ready)
 	struct port *p = arg;
 	(void)ready;
 	int c = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (c >= 0)
+	if (c >= 0) {
 		port_on_connection(p, c);
-	else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-		log_rated(&p->rate, LOG_LWARN, "port %s: accepting a front end: %s", p->spec.id, strerror(errno));
+		return;
+	}
+	if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
+		return;
+	log_rated(&p->rate, LOG_LWARN, "port %s: accepting a front end: %s", p->spec.id, strerror(errno));
+	watch_set(p->listen_watch, 0); // out of descriptors: the connection stays in the queue and would wake us for ever
+	timer_arm(p->retry, RETRY_FIRST_US);
+}
+
+static void on_listen_again(void *arg)
+{
+	struct port *p = arg;
+	watch_set(p->listen_watch, LOOP_READ);
 }
 
 static enum err listen_on(struct port *p, int fd, struct why *why)
@@ -31,7 +42,8 @@ static enum err listen_on(struct port *p, int fd, struct why *why)
 	fd_set_cloexec(fd);
 	if (fd_set_nonblock(fd, true) != 0)
 		return ours(why, "%s", strerror(errno));
-	p->listen_watch = watch_new(p->vd->loop, fd, LOOP_READ, on_accept, p);
+	p->retry = timer_new(p->vd->loop, on_listen_again, p);
+	p->listen_watch = p->retry ? watch_new(p->vd->loop, fd, LOOP_READ, on_accept, p) : NULL;
 	if (!p->listen_watch)
 		return ours(why, "no memory");
 	p->listen_fd = fd;
@@ -97,6 +109,8 @@ static void on_retry(void *arg)
 	memcpy(sa.sun_path, p->path, sizeof(sa.sun_path));
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd >= 0 && connect(fd, (struct sockaddr *)&sa, sizeof(sa)) == 0) {
+		if (p->retries)
+			log_info("port %s: connected to %s", p->spec.id, p->path);
 		p->retries = 0;
 		port_on_connection(p, fd);
 		return;
@@ -115,10 +129,9 @@ static enum err inherit(struct port *p, struct why *why)
 	socklen_t len = sizeof(listening);
 	if (getsockopt(p->spec.fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) != 0)
 		return refuse(why, "fd=%d: %s", p->spec.fd, strerror(errno));
-	int fd = fd_take(&p->spec.fd);
 	if (listening)
-		return listen_on(p, fd, why);
-	port_on_connection(p, fd);
+		return listen_on(p, p->spec.fd, why);
+	port_on_connection(p, p->spec.fd);
 	return p->session[0] ? OK : ours(why, "fd=: the connection could not be taken");
 }
 

@@ -65,6 +65,100 @@ void macs_changed(struct vd *vd)
 		timer_arm(vd->macs_timer, FLUSH_US);
 }
 
+// -- guests that moved without a word --------------------------------------------------------------------------------------
+#define LOOK_EVERY_US 50000
+#define LOOK_MOST 1024
+
+struct list {
+	uint64_t key[LOOK_MOST];
+	unsigned n;
+};
+
+static void list_add(void *arg, const struct dp_mac *m)
+{
+	struct list *l = arg;
+	if (l->n < LOOK_MOST)
+		l->key[l->n++] = m->mac << 12 | m->vlan;
+}
+
+static bool knows(const struct port *p, uint64_t key)
+{
+	for (unsigned i = 0; i < p->n_known; i++)
+		if (p->known[i] == key)
+			return true;
+	return false;
+}
+
+// The port of key's guest whose rings stopped last, if any.
+static struct port *stopped_holder(struct port *p, uint64_t key)
+{
+	struct port *from = NULL;
+	for (unsigned i = 0; i < p->vd->n_ports; i++) {
+		struct port *o = p->vd->port[i];
+		if (o != p && o->stopped_us && !identity_runs(o) && strcmp(o->spec.net, p->spec.net) == 0 && knows(o, key) &&
+		    (!from || o->stopped_us > from->stopped_us))
+			from = o;
+	}
+	return from;
+}
+
+static void look(struct port *p, struct list *l)
+{
+	l->n = 0;
+	p->look = false;
+	dp_macs_each(p->vd->dp, p->dp, list_add, l);
+	for (unsigned i = 0; i < l->n && identity_runs(p); i++) {
+		struct port *from = knows(p, l->key[i]) ? NULL : stopped_holder(p, l->key[i]);
+		uint8_t mac[6];
+		mac_of_key(mac, l->key[i] >> 12);
+		if (from)
+			identity_learned(p, from, mac);
+	}
+	// a port whose rings stopped keeps what it knew: its guest is looked for elsewhere
+	if (l->n == 0 && p->stopped_us)
+		return;
+	uint64_t *known = malloc((l->n + 1) * sizeof(*known));
+	if (!known)
+		return;
+	memcpy(known, l->key, l->n * sizeof(*known));
+	free(p->known);
+	p->known = known;
+	p->n_known = l->n;
+}
+
+static void on_look(void *arg)
+{
+	struct vd *vd = arg;
+	struct list *l = malloc(sizeof(*l));
+	vd->looked_us = clock_boot_us();
+	for (unsigned i = 0; l && i < vd->n_ports; i++) // arrivals first: the old place still knows them
+		if (vd->port[i]->look && identity_runs(vd->port[i]))
+			look(vd->port[i], l);
+	for (unsigned i = 0; l && i < vd->n_ports; i++)
+		if (vd->port[i]->look)
+			look(vd->port[i], l);
+	free(l);
+}
+
+void macs_noted(struct port *p)
+{
+	struct vd *vd = p->vd;
+	macs_changed(vd);
+	p->look = true;
+	if (!vd->look_timer)
+		vd->look_timer = timer_new(vd->loop, on_look, vd);
+	if (!vd->look_timer || timer_armed(vd->look_timer))
+		return;
+	uint64_t now = clock_boot_us(), next = vd->looked_us + LOOK_EVERY_US;
+	timer_arm(vd->look_timer, next > now ? next - now : 0);
+}
+
+void macs_fini(struct vd *vd)
+{
+	timer_free(vd->look_timer);
+	timer_free(vd->macs_timer);
+}
+
 static void restore_one(void *arg, const struct store_mac *s)
 {
 	struct vd *vd = arg;
@@ -79,7 +173,8 @@ static void restore_one(void *arg, const struct store_mac *s)
 		m.ip[i].family = s->ip[i].family;
 		memcpy(m.ip[i].addr, s->ip[i].addr, sizeof(m.ip[i].addr));
 	}
-	dp_mac_restore(p->dp, &m);
+	if (dp_mac_restore(p->dp, &m))
+		p->home = true;
 }
 
 void macs_restore(struct vd *vd)

@@ -1,42 +1,180 @@
+// The daemon's life: an ordered list of steps, and its reverse.
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
-#include "daemon/spec.h"
+#include "base/log.h"
+#include "daemon/conffile.h"
+#include "daemon/ctl_server.h"
+#include "daemon/dirs.h"
+#include "daemon/options.h"
 #include "daemon/vd.h"
 #include "loop/loop.h"
-#include "base/log.h"
 
-static void on_term(void *arg, int fd, int ready) { (void)fd; (void)ready; loop_stop(arg); }
+struct life {
+	struct options o;
+	struct loop *loop;
+	struct vd *vd;
+	struct ctl_server *ctl;
+	struct watch *term, *intr, *hup;
+	char state_dir[256], runtime_dir[256], control[300];
+};
+
+static void on_end(void *arg, int fd, int ready)
+{
+	struct life *l = arg;
+	(void)fd;
+	log_info("signal %d: ending", ready);
+	loop_stop(l->loop);
+}
+
+static void on_reload(void *arg, int fd, int ready)
+{
+	struct life *l = arg;
+	struct why why;
+	(void)fd;
+	(void)ready;
+	if (!l->o.config)
+		log_warn("SIGHUP: there is no --config to read again");
+	else if (conffile_reload(l->vd, l->o.config, &why) != OK)
+		log_err("reload refused, nothing was changed: %s", why.text);
+	else
+		log_info("configuration read again");
+}
+
+// Private directories of a daemon that serves one path: named after it.
+static const char *private_name(const struct options *o, char *buf, size_t size)
+{
+	if (o->socket_path) {
+		size_t n = (size_t)snprintf(buf, size, "path");
+		for (const char *p = o->socket_path; *p && n + 1 < size; p++)
+			buf[n++] = *p == '/' ? '_' : *p;
+		buf[n < size ? n : size - 1] = '\0';
+		return buf;
+	}
+	if (o->fd >= 0) {
+		snprintf(buf, size, "fd%d-%d", o->fd, (int)getpid());
+		return buf;
+	}
+	return NULL;
+}
+
+static enum err find_dirs(struct life *l, struct why *why)
+{
+	char name[128];
+	const char *private = private_name(&l->o, name, sizeof(name));
+	enum err e = OK;
+	if (l->o.runtime_dir)
+		snprintf(l->runtime_dir, sizeof(l->runtime_dir), "%s", l->o.runtime_dir);
+	else
+		e = dirs_runtime(l->runtime_dir, sizeof(l->runtime_dir), private, why);
+	if (e == OK && l->o.state_dir)
+		snprintf(l->state_dir, sizeof(l->state_dir), "%s", l->o.state_dir);
+	else if (e == OK)
+		e = dirs_state(l->state_dir, sizeof(l->state_dir), private, why);
+	if (e == OK)
+		e = dirs_make(l->runtime_dir, 0755, why);
+	if (e == OK)
+		e = dirs_make(l->state_dir, 0700, why);
+	if (l->o.control)
+		snprintf(l->control, sizeof(l->control), "%s", l->o.control);
+	else
+		snprintf(l->control, sizeof(l->control), "%s/control.sock", l->runtime_dir);
+	return e;
+}
+
+static enum err start(struct life *l, struct why *why)
+{
+	struct vd_conf conf = { .state_dir = l->state_dir, .runtime_dir = l->runtime_dir, .durability = l->o.durability,
+				.end_with_port = l->o.fd >= 0 ? "vm0" : NULL,
+				.dp = { .threads = l->o.threads, .poll_us = l->o.poll_us, .hold_total = l->o.hold_total } };
+	memcpy(conf.dp.cpus, l->o.cpus, sizeof(l->o.cpus));
+	enum err e = find_dirs(l, why);
+	if (e != OK)
+		return e;
+	l->loop = loop_new();
+	if (!l->loop)
+		return ours(why, "no event loop");
+	e = vd_new(&l->vd, l->loop, &conf, why);
+	for (unsigned i = 0; e == OK && i < l->o.n_ports; i++) {
+		struct why inner;
+		e = vd_port_add(l->vd, &l->o.ports[i].spec, l->o.ports[i].origin, &inner);
+		if (e != OK)
+			refuse(why, "%s: port %s: %s", l->o.ports[i].where, l->o.ports[i].spec.id, inner.text);
+	}
+	if (e != OK)
+		return e;
+	vd_begin(l->vd);
+	e = ctl_server_new(&l->ctl, l->vd, l->control, why);
+	l->term = loop_signal(l->loop, SIGTERM, on_end, l);
+	l->intr = loop_signal(l->loop, SIGINT, on_end, l);
+	l->hup = loop_signal(l->loop, SIGHUP, on_reload, l);
+	return e;
+}
+
+static void stop(struct life *l)
+{
+	watch_free(l->hup);
+	watch_free(l->intr);
+	watch_free(l->term);
+	ctl_server_free(l->ctl);
+	vd_free(l->vd);
+	loop_free(l->loop);
+}
+
+static int run(struct life *l)
+{
+	struct why why = { "" };
+	enum err e = start(l, &why);
+	if (e == OK) {
+		log_info("version %s: %u ports, control socket %s", VRINGD_VERSION, vd_ports_count(l->vd), l->control);
+		loop_run(l->loop);
+	} else {
+		log_err("%s", why.text);
+	}
+	stop(l);
+	return e == OK ? 0 : 1;
+}
 
 int main(int argc, char **argv)
 {
-	struct vd_conf conf = { .state_dir = "/tmp/vs", .runtime_dir = "/tmp/vr", .dp = { .threads = 1, .hold_total = 256u << 20 } };
-	for (int i = 0; i < 16; i++)
-		conf.dp.cpus[i] = -1;
-	struct loop *loop = loop_new();
-	struct vd *vd;
-	struct why why;
-	const char *ports[64]; unsigned n = 0;
-	for (int i = 1; i + 1 < argc; i += 2) {
-		if (!strcmp(argv[i], "--no-keeper")) { i--; continue; }
-		if (!strcmp(argv[i], "--state-dir")) conf.state_dir = argv[i + 1];
-		else if (!strcmp(argv[i], "--runtime-dir")) conf.runtime_dir = argv[i + 1];
-		else if (!strcmp(argv[i], "--port")) ports[n++] = argv[i + 1];
+	struct life l;
+	struct why why = { "" };
+	memset(&l, 0, sizeof(l));
+	options_init(&l.o);
+	enum err e = options_parse_argv(&l.o, argc, argv, &why);
+	if (e == OK && l.o.action <= OPTIONS_CHECK && l.o.config)
+		e = conffile_read(&l.o, l.o.config, &why);
+	if (e == OK && l.o.action <= OPTIONS_CHECK)
+		e = options_check(&l.o, &why);
+	if (e != OK) {
+		log_err("%s", why.text);
+		options_free(&l.o);
+		return 2;
 	}
-	mkdir(conf.runtime_dir, 0755);
-	signal(SIGPIPE, SIG_IGN);
-	loop_signal(loop, SIGTERM, on_term, loop);
-	loop_signal(loop, SIGINT, on_term, loop);
-	log_set_level(LOG_LDEBUG);
-	if (vd_new(&vd, loop, &conf, &why) != OK) { log_err("%s", why.text); return 1; }
-	for (unsigned i = 0; i < n; i++) {
-		struct port_spec s;
-		if (spec_parse(ports[i], &s, &why) != OK || vd_port_add(vd, &s, VD_ORIGIN_CLI, &why) != OK) { log_err("%s: %s", ports[i], why.text); return 1; }
+	int rc = 0;
+	switch (l.o.action) {
+	case OPTIONS_HELP:
+		options_help(stdout);
+		break;
+	case OPTIONS_VERSION:
+		printf("vringd %s\n", VRINGD_VERSION);
+		break;
+	case OPTIONS_CAPABILITIES:
+		printf("{\"type\": \"net\"}\n");
+		break;
+	case OPTIONS_CHECK:
+		options_print(&l.o, stdout);
+		break;
+	case OPTIONS_RUN:
+		log_set_level(l.o.log_level);
+		signal(SIGPIPE, SIG_IGN);
+		rc = run(&l);
+		break;
 	}
-	vd_begin(vd);
-	loop_run(loop);
-	vd_free(vd);
-	return 0;
+	options_free(&l.o);
+	return rc;
 }

@@ -82,6 +82,7 @@ void migration_closed(struct session *s)
 	struct port *p = s->port;
 	if (!s->source)
 		return;
+	s->source->pages_logged = dev_pages_logged(s->dev);
 	feed(p, s->source, TL_CLOSED, clock_boot_us());
 	free(p->departure);
 	p->departure = s->source; // its destination may still come
@@ -106,14 +107,37 @@ static struct timeline *source_of(struct port *from, struct session *to)
 	return from ? from->departure : NULL;
 }
 
+void migration_moved(struct port *from, struct port *to)
+{
+	struct timeline *src = source_of(from, to->active);
+	if (!src)
+		return;
+	feed(from, src, TL_ARRIVED_ELSEWHERE, clock_boot_us());
+	if (!to->arrival)
+		return;
+	timeline_join(src, to->arrival);
+	write_record(from->vd, from, src);
+	write_record(to->vd, to, to->arrival);
+}
+
+// Is this the front end that was here, with its rings running, when its connection (or we) went away?
+static bool comes_back(struct port *p, const struct session *s)
+{
+	bool back = p->lost_any || (p->lost_pid != 0 && p->lost_pid == s->pid);
+	p->lost_any = false;
+	p->lost_pid = 0;
+	return back;
+}
+
 void migration_running(struct port *p, struct session *s, struct port *from)
 {
 	uint64_t now = clock_boot_us();
+	bool back = comes_back(p, s);
 	if (s->source && s->source->outcome == TIMELINE_RUNNING) {
 		feed(p, s->source, TL_RINGS_RUNNING, now); // back at the source
 		return;
 	}
-	if (s->ran || !starts_in_the_middle(s))
+	if (s->ran || back || !starts_in_the_middle(s))
 		return; // a start of a guest that did not come from elsewhere
 	free(p->arrival);
 	p->arrival = record_open(p, TIMELINE_DESTINATION, now);
@@ -153,7 +177,8 @@ void migration_note(struct port *p, unsigned notes)
 		return;
 	for (unsigned i = 0; i < p->vd->n_ports; i++) { // the source's blackout ends with the first frame here
 		struct port *o = p->vd->port[i];
-		if ((o == p || (p->spec.guest[0] && strcmp(o->spec.guest, p->spec.guest) == 0)) && source_of(o, p->active)) {
+		bool was_there = p->came_from[0] ? strcmp(o->spec.id, p->came_from) == 0 : o == p;
+		if (was_there && source_of(o, p->active)) {
 			struct timeline *src = source_of(o, p->active);
 			timeline_join(src, t);
 			write_record(p->vd, o, src);

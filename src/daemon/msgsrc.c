@@ -1,5 +1,6 @@
 #include "daemon/msgsrc.h"
 
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -116,4 +117,10 @@ void msgsrc_free(struct msgsrc *src)
 		src->dead = true;
 	else
 		release(src);
+}
+
+bool msgsrc_hung_up(const struct msgsrc *src)
+{
+	struct pollfd pfd = { .fd = src->fd, .events = 0 };
+	return !src->inside && poll(&pfd, 1, 0) == 1 && (pfd.revents & (POLLHUP | POLLERR));
 }

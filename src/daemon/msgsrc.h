@@ -20,4 +20,7 @@ struct msgsrc *msgsrc_new(struct loop *loop, int fd, msgsrc_message_fn *on_messa
 // Closes the socket; on_end is not called any more. May be called from the callbacks.
 void msgsrc_free(struct msgsrc *src);
 
+// The peer has closed its end; what it may have left unread is of no use to anybody.
+bool msgsrc_hung_up(const struct msgsrc *src);
+
 #endif

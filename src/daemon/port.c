@@ -4,9 +4,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/bits.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "daemon/core.h"
+#include "daemon/msgsrc.h"
 
 static void on_hold_timer(void *arg)
 {
@@ -50,15 +52,13 @@ static enum err open_kind(struct port *p, struct dp_port_conf *conf, struct why 
 {
 	if (p->spec.kind == SPEC_TAP) {
 		conf->tap_fd = p->spec.fd >= 0 ? p->spec.fd : tap_open(&p->spec, why);
-		if (conf->tap_fd < 0)
+		if (conf->tap_fd < 0 || (p->spec.fd >= 0 && tap_check(p->spec.fd, why) != OK))
 			return REFUSED;
 	}
 	enum err e = dp_port_add(p->vd->dp, conf, &p->dp, why);
 	if (e != OK && p->spec.kind == SPEC_TAP && p->spec.fd < 0)
 		fd_reset(&conf->tap_fd);
-	if (e == OK)
-		p->spec.fd = p->spec.kind == SPEC_TAP ? -1 : p->spec.fd; // the datapath's now
-	return e;
+	return e; // spec.fd stays as it was given, to be compared with; whose descriptor it is, is settled
 }
 
 struct port *port_new(struct vd *vd, const struct port_spec *spec, enum vd_origin origin, struct why *why)
@@ -77,7 +77,9 @@ struct port *port_new(struct vd *vd, const struct port_spec *spec, enum vd_origi
 	struct dp_port_conf conf;
 	port_dp_conf(spec, &conf);
 	p->hold_timer = timer_new(vd->loop, on_hold_timer, p);
-	enum err e = p->hold_timer ? open_kind(p, &conf, why) : ours(why, "no memory");
+	enum err e = p->hold_timer ? features_check(spec, why) : ours(why, "no memory");
+	if (e == OK)
+		e = open_kind(p, &conf, why);
 	if (e == OK && spec->kind == SPEC_VHOST_USER) {
 		struct why ignored;
 		if (store_device_get(vd->store, spec->id, &p->device, &p->has_device, &ignored) != OK)
@@ -105,6 +107,7 @@ void port_free(struct port *p)
 	timer_free(p->hold_timer);
 	if (p->dp)
 		dp_port_del(p->vd->dp, p->dp);
+	free(p->known);
 	free(p);
 }
 
@@ -119,14 +122,31 @@ static bool peer_ok(struct port *p, const struct ucred *peer)
 	return false;
 }
 
+static unsigned free_slot(const struct port *p)
+{
+	unsigned slot = 0;
+	while (slot < PORT_MAX_SESSIONS && p->session[slot])
+		slot++;
+	return slot;
+}
+
+static void bury_dead(struct port *p)
+{
+	for (unsigned i = PORT_MAX_SESSIONS; i-- > 0;)
+		if (p->session[i] && msgsrc_hung_up(p->session[i]->src))
+			session_over(p->session[i], true, "closed by the front end");
+}
+
 void port_on_connection(struct port *p, int fd)
 {
 	struct ucred peer = { .pid = 0, .uid = (uid_t)-1 };
 	socklen_t len = sizeof(peer);
 	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
-	unsigned slot = 0;
-	while (slot < PORT_MAX_SESSIONS && p->session[slot])
-		slot++;
+	unsigned slot = free_slot(p);
+	if (slot >= p->spec.sessions) { // one of them may be gone, with its end not read yet
+		bury_dead(p);
+		slot = free_slot(p);
+	}
 	struct why why = { "" };
 	struct session *s = NULL;
 	if (slot >= p->spec.sessions || slot == PORT_MAX_SESSIONS)
@@ -136,7 +156,7 @@ void port_on_connection(struct port *p, int fd)
 		log_rated(&p->rate, LOG_LERR, "port %s: front end of pid %d closed: %s", p->spec.id, (int)peer.pid, why.text);
 	if (!s) {
 		fd_reset(&fd);
-		if (p->retry)
+		if (p->spec.mode == SPEC_CLIENT && p->retry)
 			timer_arm(p->retry, 1000000);
 		return;
 	}
@@ -147,8 +167,20 @@ void port_on_connection(struct port *p, int fd)
 	port_tell(p);
 }
 
+void port_next_session(struct port *p)
+{
+	if (p->active && p->active->live)
+		return;
+	for (unsigned i = 0; i < PORT_MAX_SESSIONS; i++)
+		if (p->session[i] && p->session[i] != p->active && p->session[i]->live) {
+			session_attach(p->session[i]);
+			return;
+		}
+}
+
 void port_session_over(struct port *p, struct session *s)
 {
+	bool ran = s->in_use, logged = bits_has(dev_snap(s->dev)->features_acked, VHOST_F_LOG_ALL);
 	for (unsigned i = 0; i < PORT_MAX_SESSIONS; i++)
 		if (p->session[i] == s)
 			p->session[i] = NULL;
@@ -156,16 +188,17 @@ void port_session_over(struct port *p, struct session *s)
 		p->session[0] = p->session[1];
 		p->session[1] = NULL;
 	}
+	if (ran)
+		p->lost_pid = s->pid;
 	session_free(s);
 	if (p->active == s)
 		p->active = NULL;
-	if (p->session[0])
-		session_attach(p->session[0]); // it may have waited for this
-	else if (dp_hold_level(p->dp).held == 0 && p->spec.hold_ms == 0)
-		dp_port_rx_state(p->dp, DP_RX_OFF);
+	if (ran)
+		identity_lost(p, logged);
+	port_next_session(p);
 	port_arm_hold(p);
 	port_tell(p);
-	if (p->retry && !p->session[0])
+	if (p->retry && p->spec.mode == SPEC_CLIENT && !p->session[0])
 		timer_arm(p->retry, 100000);
 	if (p->ends_daemon && !p->session[0] && p->listen_fd < 0)
 		loop_stop(p->vd->loop);
@@ -202,9 +235,9 @@ enum port_state port_state(const struct port *p)
 		return PORT_RUNNING;
 	if (!p->session[0])
 		return p->spec.mode == SPEC_CLIENT ? PORT_CONNECTING : PORT_LISTENING;
-	if (p->active && p->active->attached)
+	if (p->active && (p->active->attached & p->active->used))
 		return PORT_RUNNING;
-	if (p->active && p->active->ran)
+	if (p->active && !p->active->live && p->active->ran)
 		return PORT_STOPPED;
 	const struct snap *s = dev_snap(p->session[0]->dev);
 	for (unsigned q = 0; q < SNAP_MAX_RINGS; q++)
@@ -240,6 +273,11 @@ void port_explain(const struct port *p, const char **reason, const char **hint)
 		*hint = "`vringctl undrain` ends it";
 		return;
 	case PORT_LISTENING:
+		if (p->last_refusal[0]) {
+			*reason = p->last_refusal;
+			*hint = "the last front end was closed for this; what it asked for can't be done here";
+			return;
+		}
 		*reason = "no front end is connected";
 		*hint = "start the machine with this socket; `vringctl ports ID --qemu` prints what to paste";
 		return;
@@ -298,6 +336,11 @@ unsigned port_crashes(const struct port *p)
 {
 	(void)p;
 	return 0; // deaths of a worker are attributed by the keeper
+}
+
+const char *port_last_refusal(const struct port *p)
+{
+	return p->last_refusal;
 }
 
 unsigned port_sessions(const struct port *p, const struct session **out)

@@ -1,5 +1,6 @@
 // One front end's connection: a device, a message source, and the rings that the device wants in the datapath. What the device
 // asks for (dev_ops) becomes true here: rows in the store, rings at the port, events.
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,11 +12,21 @@
 
 // -- what the device asks for --------------------------------------------------------------------------------------------
 
+// What the front end may count on after a restart of ours is durable before it hears that it may.
+static enum err pin(struct session *s, const struct snap *next, uint64_t what, struct why *why)
+{
+	if (!(what & SNAP_CONN) || !next->has_features)
+		return OK;
+	return features_pin(s->port, next, why);
+}
+
 static enum err op_commit(void *arg, const struct snap *next, uint64_t what, uint64_t seq, const uint8_t *reply, uint32_t len,
 			  struct why *why)
 {
 	struct session *s = arg;
-	enum err e = store_commit(s->port->vd->store, next, what, seq, reply, len, why);
+	enum err e = pin(s, next, what, why);
+	if (e == OK)
+		e = store_commit(s->port->vd->store, next, what, seq, reply, len, why);
 	if (e == OK)
 		vd_idle_soon(s->port->vd);
 	else
@@ -29,12 +40,10 @@ static void op_sync(void *arg)
 	dp_sync(s->port->vd->dp);
 }
 
-static bool any_wanted(const struct session *s)
+static void ring_over(struct session *s, unsigned q)
 {
-	for (unsigned q = 0; q < SNAP_MAX_RINGS; q++)
-		if (s->want[q].ring)
-			return true;
-	return false;
+	s->live &= ~(UINT32_C(1) << q);
+	s->used &= ~(UINT32_C(1) << q);
 }
 
 static void op_retract(void *arg, unsigned q, bool last)
@@ -42,6 +51,8 @@ static void op_retract(void *arg, unsigned q, bool last)
 	struct session *s = arg;
 	struct port *p = s->port;
 	s->want[q].ring = NULL;
+	if (last)
+		ring_over(s, q);
 	if (!(s->attached & UINT32_C(1) << q))
 		return;
 	s->attached &= ~(UINT32_C(1) << q);
@@ -55,6 +66,11 @@ static void op_publish(void *arg, unsigned q, struct vring *ring, int kick_fd, e
 {
 	struct session *s = arg;
 	s->want[q] = (struct want){ ring, kick_fd, how };
+	s->live |= UINT32_C(1) << q;
+	if (how == DEV_RUN)
+		s->used |= UINT32_C(1) << q;
+	else
+		s->used &= ~(UINT32_C(1) << q);
 	session_attach(s);
 }
 
@@ -68,24 +84,46 @@ static void on_refused(struct session *s, const char *detail)
 {
 	struct port *p = s->port;
 	log_rated(&p->rate, LOG_LWARN, "port %s: %s", p->spec.id, detail);
-	strncpy(p->last_refusal, detail, sizeof(p->last_refusal) - 1);
+	snprintf(p->last_refusal, sizeof(p->last_refusal), "%s", detail);
+	if (log_rate_allows(&p->journal_rate))
+		vd_event(p->vd, p->spec.id, "port.refused", "%s", detail);
+}
+
+static void device_put(struct port *p)
+{
+	struct why why;
+	if (p->has_device && store_device_put(p->vd->store, &p->device, &why) != OK)
+		vd_store_failed(p->vd, p->spec.id, &why);
 }
 
 static void on_ring_stop(struct session *s, unsigned q)
 {
 	struct port *p = s->port;
-	const struct snap *snap = dev_snap(s->dev);
-	p->device.last_base[q] = snap->ring[q].base;
+	p->device.last_base[q] = dev_snap(s->dev)->ring[q].base;
 	p->device.last_base_set |= UINT32_C(1) << q;
-	for (unsigned i = 0; i < SNAP_MAX_RINGS; i++)
-		if (snap->ring[i].started)
-			return;
-	if (p->active == s && s->attached == 0)
+	ring_over(s, q);
+	if (s->in_use && !s->used) {
+		s->in_use = false;
 		identity_stopped(p, s);
-	struct why why;
-	p->device.generation++;
-	if (p->has_device && store_device_put(p->vd->store, &p->device, &why) != OK)
-		vd_store_failed(p->vd, p->spec.id, &why);
+	}
+	if (!s->live) {
+		device_put(p);
+		port_next_session(p);
+	}
+}
+
+// The base that the last stop answered is only good for a front end that comes back after it; a ring that ran since has moved on,
+// and a restart on the same connection is the guest's own (a reset begins at 0).
+static void on_ring_start(struct session *s, unsigned q)
+{
+	struct port *p = s->port;
+	uint32_t base = dev_snap(s->dev)->ring[q].base, last = p->device.last_base[q];
+	bool known = p->has_device && (p->device.last_base_set >> q & 1);
+	p->device.last_base_set &= ~(UINT32_C(1) << q);
+	if (!known || s->ran || base == last)
+		return;
+	log_rated(&p->rate, base ? LOG_LWARN : LOG_LINFO, "port %s: ring %u: base %u is given, %u was the last", p->spec.id, q, base, last);
+	vd_event(p->vd, p->spec.id, "store.base_differs", "ring %u: given %u, last known %u", q, base, last);
 }
 
 static void op_event(void *arg, enum dev_event ev, unsigned q, const char *detail)
@@ -95,19 +133,15 @@ static void op_event(void *arg, enum dev_event ev, unsigned q, const char *detai
 	switch (ev) {
 	case DEV_EV_REFUSED:
 		on_refused(s, detail);
-		vd_event(p->vd, p->spec.id, "port.refused", "%s", detail);
 		break;
 	case DEV_EV_NEGOTIATED:
-		features_pin(p, dev_snap(s->dev));
 		vd_event(p->vd, p->spec.id, "port.negotiated", "%s", detail);
 		break;
 	case DEV_EV_LOG_START:
-		p->was_logging = true;
 		vd_event(p->vd, p->spec.id, "migration.log_on", "%s", detail);
 		migration_log_on(s);
 		break;
 	case DEV_EV_LOG_STOP:
-		p->was_logging = false;
 		vd_event(p->vd, p->spec.id, "migration.log_off", "%s", detail);
 		migration_log_off(s);
 		break;
@@ -119,9 +153,7 @@ static void op_event(void *arg, enum dev_event ev, unsigned q, const char *detai
 		vd_event(p->vd, p->spec.id, "store.base_differs", "ring %u: %s", q, detail);
 		break;
 	case DEV_EV_RING_START:
-		if (p->has_device && (p->device.last_base_set >> q & 1) && dev_snap(s->dev)->ring[q].base != p->device.last_base[q])
-			vd_event(p->vd, p->spec.id, "store.base_differs", "ring %u: given %u, last known %u", q,
-				 dev_snap(s->dev)->ring[q].base, p->device.last_base[q]);
+		on_ring_start(s, q);
 		break;
 	case DEV_EV_RESET:
 		break;
@@ -135,23 +167,27 @@ static const struct dev_ops ops = { op_commit, op_retract, op_publish, op_sync, 
 void session_attach(struct session *s)
 {
 	struct port *p = s->port;
-	if (!any_wanted(s))
+	if (!s->live)
 		return;
-	if (p->active != s && p->active && p->active->attached != 0)
-		return; // the other front end's rings run: this one waits until they stop
-	bool was_running = p->active == s && (s->attached != 0 || s->pausing);
+	if (p->active && p->active != s && p->active->live)
+		return; // the other front end's rings run, or rest for a moment: these wait until they are stopped
 	p->active = s;
-	bool first = s->attached == 0 && !was_running;
+	if (s->used && !s->in_use) { // before its rings: older frames go in front, and the first moments are not missed
+		s->in_use = true;
+		identity_running(p, s);
+		s->ran = true;
+		p->device.generation++;
+		device_put(p);
+	}
 	for (unsigned q = 0; q < SNAP_MAX_RINGS; q++) {
 		struct want *w = &s->want[q];
 		if (!w->ring || (s->attached >> q & 1))
 			continue;
 		s->attached |= UINT32_C(1) << q;
+		if (q % 2 == 0 && w->how == DEV_DISCARD)
+			dp_port_rx_state(p->dp, DP_RX_OFF); // disabled on purpose: nothing is kept for it
 		dp_ring_publish(p->dp, q, w->ring, w->kick_fd, w->how == DEV_DISCARD);
 	}
-	if (first)
-		identity_running(p, s);
-	s->ran = true;
 }
 
 // -- messages ----------------------------------------------------------------------------------------------------------------
@@ -160,17 +196,14 @@ static void on_message(void *arg, struct dev_msg *msg, struct dev_reply *reply)
 {
 	struct session *s = arg;
 	s->messages++;
-	s->pausing = s->attached != 0; // what this message takes and gives back is a pause, not a start
 	dev_handle(s->dev, msg, reply);
-	s->pausing = false;
 	if (dev_memory_broken(s->dev))
 		reply->close = true;
 	port_tell(s->port);
 }
 
-static void on_end(void *arg, bool clean, const char *reason)
+void session_over(struct session *s, bool clean, const char *reason)
 {
-	struct session *s = arg;
 	struct port *p = s->port;
 	if (!clean) {
 		log_rated(&p->rate, LOG_LWARN, "port %s: connection of pid %d closed: %s", p->spec.id, (int)s->pid, reason);
@@ -179,6 +212,11 @@ static void on_end(void *arg, bool clean, const char *reason)
 	}
 	vd_event(p->vd, p->spec.id, "port.disconnected", "pid %d: %s", (int)s->pid, reason);
 	port_session_over(p, s);
+}
+
+static void on_end(void *arg, bool clean, const char *reason)
+{
+	session_over(arg, clean, reason);
 }
 
 struct session *session_new(struct port *p, int fd, struct why *why)
@@ -214,14 +252,11 @@ struct session *session_new(struct port *p, int fd, struct why *why)
 void session_free(struct session *s)
 {
 	struct port *p = s->port;
-	bool ran = p->active == s && s->attached != 0;
 	struct why why;
 	if (s->attached)
 		dp_port_rx_state(p->dp, DP_RX_STOPPED);
+	migration_closed(s); // reads the device's counters
 	dev_free(s->dev); // retracts its rings
-	if (ran)
-		p->stopped_us = clock_boot_us();
-	migration_closed(s);
 	msgsrc_free(s->src);
 	if (store_connection_end(p->vd->store, p->spec.id, s->epoch, &why) != OK)
 		vd_store_failed(p->vd, p->spec.id, &why);
@@ -231,7 +266,7 @@ void session_free(struct session *s)
 
 void session_close(struct session *s, const char *reason)
 {
-	on_end(s, false, reason);
+	session_over(s, false, reason);
 }
 
 // -- looking at it -------------------------------------------------------------------------------------------------------------
@@ -241,7 +276,7 @@ void session_info(const struct session *s, struct session_info *out)
 	const struct snap *snap = dev_snap(s->dev);
 	memset(out, 0, sizeof(*out));
 	out->active = s->port->active == s;
-	out->waiting = !s->attached && any_wanted(s);
+	out->waiting = s->live && s->port->active != s;
 	out->pid = s->pid ? (int)s->pid : -1;
 	out->uid = s->uid;
 	out->epoch = s->epoch;
@@ -249,7 +284,7 @@ void session_info(const struct session *s, struct session_info *out)
 	out->messages = s->messages;
 	for (unsigned q = 0; q < SNAP_MAX_RINGS; q += 2)
 		out->queues_used += snap->ring[q].started || snap->ring[q + 1].started;
-	out->rings_running = (unsigned)__builtin_popcount(s->attached);
+	out->rings_running = (unsigned)__builtin_popcount(s->attached & s->used);
 }
 
 const struct dev *session_dev(const struct session *s)

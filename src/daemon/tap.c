@@ -48,6 +48,30 @@ static enum err bring_up(const struct port_spec *s, struct why *why)
 	return e;
 }
 
+// What every tap needs here: our header size, and the offload that every kind of port takes.
+static enum err set_header(int fd, const char *name, struct why *why)
+{
+	int hdr = VNET_HDR_BYTES;
+	if (ioctl(fd, TUNSETVNETHDRSZ, &hdr) != 0)
+		return refuse(why, "tap %s: header of %d bytes: %s", name, hdr, strerror(errno));
+	if (ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM) != 0)
+		return refuse(why, "tap %s: checksum offload: %s", name, strerror(errno));
+	return OK;
+}
+
+enum err tap_check(int fd, struct why *why)
+{
+	struct ifreq ifr;
+	memset(&ifr, 0, sizeof(ifr));
+	if (ioctl(fd, TUNGETIFF, &ifr) != 0)
+		return refuse(why, "fd=%d is not a tap: %s", fd, strerror(errno));
+	if (!(ifr.ifr_flags & IFF_TAP) || !(ifr.ifr_flags & IFF_VNET_HDR))
+		return refuse(why, "fd=%d: %.15s must be a tap opened with IFF_VNET_HDR", fd, ifr.ifr_name);
+	if (fd_set_nonblock(fd, true) != 0 || fd_set_cloexec(fd) != 0)
+		return ours(why, "fd=%d: %s", fd, strerror(errno));
+	return set_header(fd, ifr.ifr_name, why);
+}
+
 int tap_open(const struct port_spec *s, struct why *why)
 {
 	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
@@ -59,15 +83,10 @@ int tap_open(const struct port_spec *s, struct why *why)
 	memset(&ifr, 0, sizeof(ifr));
 	memcpy(ifr.ifr_name, s->ifname, sizeof(s->ifname));
 	ifr.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
-	int hdr = VNET_HDR_BYTES;
 	if (ioctl(fd, TUNSETIFF, &ifr) != 0)
 		refuse(why, "tap %s: %s%s", s->ifname, strerror(errno),
 		       errno == EPERM ? "; create it for this user first (ip tuntap add), or give CAP_NET_ADMIN" : "");
-	else if (ioctl(fd, TUNSETVNETHDRSZ, &hdr) != 0)
-		refuse(why, "tap %s: header of %d bytes: %s", s->ifname, hdr, strerror(errno));
-	else if (ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM) != 0) // partial checksums may come to us: every kind of port takes them
-		refuse(why, "tap %s: checksum offload: %s", s->ifname, strerror(errno));
-	else if (bring_up(s, why) == OK)
+	else if (set_header(fd, s->ifname, why) == OK && bring_up(s, why) == OK)
 		return fd;
 	fd_reset(&fd);
 	return -1;

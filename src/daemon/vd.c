@@ -34,7 +34,8 @@ static void on_ring_broken(struct port *p)
 		if (!r || !r->broken || !r->broken_why)
 			continue;
 		log_rated(&p->rate, LOG_LWARN, "port %s: ring %u: broken by the guest: %s", p->spec.id, q, r->broken_why);
-		vd_event(p->vd, p->spec.id, "port.ring_broken", "ring %u: %s", q, r->broken_why);
+		if (log_rate_allows(&p->journal_rate))
+			vd_event(p->vd, p->spec.id, "port.ring_broken", "ring %u: %s", q, r->broken_why);
 		int fd = dev_ring_err_fd(s->dev, q);
 		uint64_t one = 1;
 		if (fd >= 0 && write(fd, &one, sizeof(one)) < 0)
@@ -56,11 +57,12 @@ static void on_notes(void *arg, int fd, int ready)
 		if (notes & (DP_NOTE_FIRST_KICK | DP_NOTE_FIRST_IN | DP_NOTE_FIRST_OUT))
 			migration_note(p, notes);
 		if (notes & DP_NOTE_HOLD) {
-			vd_event(vd, p->spec.id, "hold.level", "%llu frames held", (unsigned long long)dp_hold_level(p->dp).held);
+			if (log_rate_allows(&p->journal_rate))
+				vd_event(vd, p->spec.id, "hold.level", "%llu frames held", (unsigned long long)dp_hold_level(p->dp).held);
 			port_arm_hold(p);
 		}
 		if (notes & DP_NOTE_MACS)
-			macs_changed(vd);
+			macs_noted(p);
 		if (notes & DP_NOTE_RING_BROKEN)
 			on_ring_broken(p);
 		if (notes & DP_NOTE_TAP_GONE) {
@@ -149,6 +151,8 @@ static void pin_stored(void *arg, const struct snap *snap, uint64_t seq)
 	struct port *p = vd_port_find(vd, snap->port);
 	if (!p || !snap->has_features)
 		return;
+	for (unsigned q = 0; q < SNAP_MAX_RINGS; q++)
+		p->lost_any = p->lost_any || snap->ring[q].started;
 	struct store_device *d = &p->device;
 	memcpy(d->port, snap->port, sizeof(d->port));
 	d->features_offered |= snap->features_offered;
@@ -183,7 +187,7 @@ void vd_free(struct vd *vd)
 		return;
 	vd->ending = true;
 	if (vd->store && vd->dp) {
-		if (timer_armed(vd->macs_timer ? vd->macs_timer : vd->announce_timer) || vd->macs_timer)
+		if (vd->macs_timer && timer_armed(vd->macs_timer))
 			vd_macs_flush(vd);
 		vd_migrations_flush(vd);
 	}
@@ -192,7 +196,7 @@ void vd_free(struct vd *vd)
 		port_free(vd->port[vd->n_ports]);
 	}
 	announcer_fini(vd);
-	timer_free(vd->macs_timer);
+	macs_fini(vd);
 	watch_free(vd->notes);
 	dp_free(vd->dp);
 	store_close(vd->store);

@@ -103,6 +103,7 @@ struct port_offer {
 };
 void port_offer(const struct port *p, struct port_offer *out);
 unsigned port_crashes(const struct port *p);
+const char *port_last_refusal(const struct port *p); // message and reason; "": none
 
 // Sessions: front-end connections, oldest first.
 #define PORT_MAX_SESSIONS 2

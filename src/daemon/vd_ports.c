@@ -119,9 +119,9 @@ enum err vd_port_set(struct vd *vd, const char *id, const struct port_spec *spec
 	if (p->origin == VD_ORIGIN_RUNTIME && (e = store_port_put(vd->store, id, text, why)) != OK)
 		return e;
 	struct dp_port_conf conf;
-	int fd = p->spec.fd;
+	if (spec->n_macs != p->spec.n_macs || memcmp(spec->macs, p->spec.macs, sizeof(spec->macs)) != 0)
+		p->home = false; // other addresses: the next start announces them
 	p->spec = *spec;
-	p->spec.fd = fd;
 	port_dp_conf(spec, &conf);
 	dp_port_reconf(vd->dp, p->dp, &conf);
 	vd_event(vd, id, "port.changed", "%s", text);

@@ -65,6 +65,18 @@ static void publish(struct rxsess *s)
 	s->n = 0;
 }
 
+// A page of guest memory or of the log went away under us.
+static bool memory_gone(const struct vring *r)
+{
+	return atomic_load_explicit(&r->mem->broken, memory_order_relaxed) ||
+	       (r->log && atomic_load_explicit(&r->log->broken, memory_order_relaxed));
+}
+
+static void ring_broken(struct rxsess *s)
+{
+	dp_note(s->port, memory_gone(s->ring) ? DP_NOTE_MEM_BROKEN : DP_NOTE_RING_BROKEN);
+}
+
 void rxsess_flush(struct worker *w, struct rxsess *s)
 {
 	bool published = s->n != 0;
@@ -77,13 +89,9 @@ void rxsess_flush(struct worker *w, struct rxsess *s)
 	}
 	if ((published || s->frames) && vring_wants_call(s->ring))
 		vring_call_now(s->ring);
+	if (memory_gone(s->ring))
+		ring_broken(s);
 	unlock_ring(w, s->q);
-}
-
-static void ring_broken(struct rxsess *s)
-{
-	bool gone = atomic_load(&s->ring->mem->broken) || (s->ring->log && atomic_load(&s->ring->log->broken));
-	dp_note(s->port, gone ? DP_NOTE_MEM_BROKEN : DP_NOTE_RING_BROKEN);
 }
 
 // A buffer that can't be used goes back with length 0, in its turn.
@@ -219,9 +227,6 @@ enum rxput rxsess_put(struct worker *w, struct rxsess *s, struct frame *f)
 	take(s, &t, total);
 	s->frames++;
 	s->bytes += f->len;
-	if (atomic_load_explicit(&r->mem->broken, memory_order_relaxed) ||
-	    (r->log && atomic_load_explicit(&r->log->broken, memory_order_relaxed)))
-		ring_broken(s);
 	return RX_OK;
 }
 

@@ -1,0 +1,55 @@
+// vringctl inside: one connection, one table of verbs, printing.
+#ifndef CTL_CTL_H
+#define CTL_CTL_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+struct client;
+
+struct ctl { // what the command line said
+	const char *control; // --control, or NULL
+	bool json; // -j
+	int argc; // of the verb: its own arguments, without the verb's words
+	char **argv;
+	// options of verbs
+	bool qemu, libvirt, watch, follow, keeper;
+	double interval_s, timeout_s;
+	const char *since, *file;
+};
+
+// Connect: --control, $VRINGD_CONTROL, then the usual places. While a daemon restarts (the socket is there, nobody answers) it
+// waits a few seconds. NULL: says on stderr what was tried.
+struct client *client_open(const struct ctl *c);
+void client_close(struct client *cl);
+// Send a request; the answer's result (owned), or NULL with the error printed.
+json_t *client_call(struct client *cl, const char *method, json_t *params);
+// The next notification's params (owned); NULL: the connection is over.
+json_t *client_next(struct client *cl);
+
+struct verb {
+	const char *words; // "port add"
+	const char *args; // for help
+	const char *help;
+	int min, max; // arguments
+	int (*run)(struct ctl *c, const struct verb *v); // exit status
+	const char *method; // for the plain ones
+	void (*print)(const json_t *result);
+};
+extern const struct verb verbs[];
+
+void print_status(const json_t *r);
+void print_ports(const json_t *r);
+void print_rings(const json_t *r);
+void print_features(const json_t *r);
+void print_explain(const json_t *r);
+void print_fdb(const json_t *r);
+void print_stats(const json_t *r);
+void print_event(const json_t *e);
+void print_migrations(const json_t *r);
+void print_paste(const json_t *port, bool libvirt);
+const char *text_of(const json_t *o, const char *name); // "-" if it is none
+long long int_of(const json_t *o, const char *name);
+
+#endif

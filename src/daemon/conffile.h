@@ -1,0 +1,15 @@
+// The configuration file and FILE.d/*.conf: one long option a line, without dashes; # starts a comment.
+#ifndef DAEMON_CONFFILE_H
+#define DAEMON_CONFFILE_H
+
+#include "base/err.h"
+#include "daemon/options.h"
+#include "daemon/vd.h"
+
+// REFUSED names file:line. FILE.d may be missing.
+enum err conffile_read(struct options *o, const char *path, struct why *why);
+// SIGHUP: read again and apply the ports that differ, all or nothing; ports added at run time stay. What would need a reconnect is
+// refused by name, and nothing is changed.
+enum err conffile_reload(struct vd *vd, const char *path, struct why *why);
+
+#endif

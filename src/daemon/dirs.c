@@ -1,0 +1,61 @@
+#include "daemon/dirs.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char *env(const char *name)
+{
+	const char *v = getenv(name);
+	return v && v[0] ? v : NULL;
+}
+
+static enum err place(char *out, size_t size, const char *base, const char *tail, const char *private_name, struct why *why)
+{
+	int n = snprintf(out, size, "%s%s%s%s", base, tail, private_name ? "/" : "", private_name ? private_name : "");
+	return n >= 0 && (size_t)n < size ? OK : refuse(why, "directory %s%s is too long", base, tail);
+}
+
+enum err dirs_runtime(char *out, size_t size, const char *private_name, struct why *why)
+{
+	if (env("RUNTIME_DIRECTORY"))
+		return place(out, size, env("RUNTIME_DIRECTORY"), "", private_name, why);
+	if (geteuid() == 0)
+		return place(out, size, "/run/vringd", "", private_name, why);
+	if (env("XDG_RUNTIME_DIR"))
+		return place(out, size, env("XDG_RUNTIME_DIR"), "/vringd", private_name, why);
+	return refuse(why, "no runtime directory: set --runtime-dir or XDG_RUNTIME_DIR");
+}
+
+enum err dirs_state(char *out, size_t size, const char *private_name, struct why *why)
+{
+	if (env("STATE_DIRECTORY"))
+		return place(out, size, env("STATE_DIRECTORY"), "", private_name, why);
+	if (geteuid() == 0)
+		return place(out, size, "/var/lib/vringd", "", private_name, why);
+	if (env("XDG_STATE_HOME"))
+		return place(out, size, env("XDG_STATE_HOME"), "/vringd", private_name, why);
+	if (env("HOME"))
+		return place(out, size, env("HOME"), "/.local/state/vringd", private_name, why);
+	return refuse(why, "no state directory: set --state-dir or HOME");
+}
+
+enum err dirs_make(const char *path, unsigned mode, struct why *why)
+{
+	char copy[512];
+	if (strlen(path) >= sizeof(copy))
+		return refuse(why, "directory %.60s... is too long", path);
+	strcpy(copy, path);
+	for (char *at = strchr(copy + 1, '/'); at; at = strchr(at + 1, '/')) {
+		*at = '\0';
+		if (mkdir(copy, 0755) != 0 && errno != EEXIST)
+			return ours(why, "making %s: %s", copy, strerror(errno));
+		*at = '/';
+	}
+	if (mkdir(copy, mode) != 0 && errno != EEXIST)
+		return ours(why, "making %s: %s", copy, strerror(errno));
+	return OK;
+}
