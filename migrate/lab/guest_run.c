@@ -178,6 +178,12 @@ static enum err collect(struct stretch *s, unsigned i, struct vm *to, struct dir
 	d->own_drops = answer_number(answer, "udp_in_errors") - s->drops_before[i] - d->csum_errors;
 	uint64_t missing = d->sent > d->got.unique ? d->sent - d->got.unique : 0;
 	d->missing = missing > d->own_drops ? missing - d->own_drops : 0;
+	// Silence until the end is a gap, too, though no datagram ends it.
+	uint64_t last = d->got.last_us ? (uint64_t)((int64_t)d->got.last_us + to->agent.clock_offset_us) : s->start_us;
+	if (s->end_us > last && s->end_us - last > d->got.gap_us) {
+		d->got.gap_us = s->end_us - last;
+		d->got.gap_end_us = (uint64_t)((int64_t)s->end_us - to->agent.clock_offset_us);
+	}
 	d->gap_end_us = d->got.gap_end_us ? (uint64_t)((int64_t)d->got.gap_end_us + to->agent.clock_offset_us) : 0;
 	s->carrier_changes += answer_number(answer, "changes") - s->changes_before[i];
 	answer_text(answer, "boot", boot, sizeof(boot));
@@ -193,11 +199,11 @@ enum err stretch_end(struct stretch *s, struct vm *peer, struct vm *mover, const
 	enum err e = agent_sync(&peer->agent, why);
 	if (e == OK)
 		e = agent_sync(&mover->agent, why);
+	s->end_us = clock_boot_us(); // both still send
 	if (e == OK)
 		e = stop_sending(peer, &by_peer, why);
 	if (e == OK)
 		e = stop_sending(mover, &by_mover, why);
-	s->end_us = clock_boot_us();
 	if (e == OK)
 		e = collect(s, 0, peer, &s->to_peer, &by_mover, &s->peer_bins, why);
 	if (e == OK)
