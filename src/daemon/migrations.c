@@ -1,4 +1,5 @@
 // The record of each migration: opened, fed with what happens, written to the store whenever it changed.
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -256,7 +257,7 @@ static void remember(void *arg, uint64_t id, const char *port, const char *json)
 	if (o->n == 64 || !strstr(json, "\"outcome\":\"running\""))
 		return;
 	o->rec[o->n].id = id;
-	strncpy(o->rec[o->n].port, port, SNAP_PORT_MAX - 1);
+	snprintf(o->rec[o->n].port, SNAP_PORT_MAX, "%s", port);
 	o->rec[o->n].json = strdup(json);
 	o->n += o->rec[o->n].json != NULL;
 }

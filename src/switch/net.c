@@ -1,5 +1,6 @@
 // Broadcast domains: a net has a database, the addresses snooped in it, and a list of its ports that data threads read
 // without a lock.
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,7 +25,7 @@ struct dp_net *net_get(struct dp *dp, const char *name)
 		free(net);
 		return NULL;
 	}
-	strncpy(net->name, name, sizeof(net->name) - 1);
+	snprintf(net->name, sizeof(net->name), "%s", name);
 	addrs_init(&net->addrs);
 	atomic_init(&net->members, m);
 	net->users = 1;

@@ -1,4 +1,5 @@
 // Ports on the control thread: made, changed, deleted; rings published to data threads and taken back.
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,11 +15,8 @@ static uint16_t group_number(struct dp *dp, const char *net, const char *group)
 	char key[2 * DP_NAME_MAX];
 	if (!group[0])
 		return 0;
-	size_t n = strlen(net);
 	memset(key, 0, sizeof(key));
-	memcpy(key, net, n);
-	key[n] = '/';
-	strncpy(key + n + 1, group, DP_NAME_MAX - 1);
+	snprintf(key, sizeof(key), "%s/%s", net, group);
 	unsigned free_slot = DP_MAX_PORTS;
 	for (unsigned i = 0; i < DP_MAX_PORTS; i++) {
 		bool used = false;
