@@ -229,6 +229,9 @@ static void run_log_gap(struct bed *b)
 		if (log == NULL || fe_ack(l.fe[1], 2, &all, 8, NULL, 0) != FE_OK)
 			bed_fail(b, "LOG_ALL: %s", l.fe[1]->err_text);
 		if (log != NULL) {
+			l.fe[1]->log_fd = log->fd; // the used rings are to be logged as soon as there is a log
+			for (unsigned q = 0; q < 2; q++)
+				fe_ring_addr(l.fe[1], q);
 			flog_copy_all(log);
 			uint64_t first = l.seq + 1;
 			for (unsigned i = 0; i < 5; i++)
@@ -239,8 +242,6 @@ static void run_log_gap(struct bed *b)
 					 (unsigned long long)diff.gpa);
 			if (fe_log_base(l.fe[1], log->fd, log->bytes, 0) != FE_OK)
 				bed_fail(b, "SET_LOG_BASE: %s", l.fe[1]->err_text);
-			for (unsigned q = 0; q < 2; q++)
-				fe_ring_addr(l.fe[1], q);
 			for (unsigned i = 0; i < 5 && b->failed[0] == 0; i++)
 				lan_get(&l, 1, 0, first + i, 2000);
 			if (fe_stop(l.fe[1]) != FE_OK)
