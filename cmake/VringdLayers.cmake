@@ -15,12 +15,6 @@ endfunction()
 function(vringd_library name)
   cmake_parse_arguments(A "" "" "SOURCES;USES;THIRD" ${ARGN})
   vringd_include_root(${name} ${CMAKE_CURRENT_SOURCE_DIR})
-  foreach(f ${A_SOURCES}) # PARTIAL
-    if(NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${f}) # PARTIAL
-      message(STATUS "not there yet: ${CMAKE_CURRENT_SOURCE_DIR}/${f}") # PARTIAL
-      list(REMOVE_ITEM A_SOURCES ${f}) # PARTIAL
-    endif() # PARTIAL
-  endforeach() # PARTIAL
   if(A_SOURCES)
     add_library(vr_${name} STATIC ${A_SOURCES})
     set(scope PUBLIC)
@@ -38,14 +32,6 @@ endfunction()
 
 function(vringd_program name)
   cmake_parse_arguments(A "" "" "SOURCES;USES;THIRD" ${ARGN})
-  foreach(f ${A_SOURCES}) # PARTIAL
-    if(NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${f} AND NOT IS_ABSOLUTE ${f}) # PARTIAL
-      message(STATUS "not there yet: ${CMAKE_CURRENT_SOURCE_DIR}/${f}; no ${name}") # PARTIAL
-      file(WRITE ${CMAKE_BINARY_DIR}/stub.c "int main(void) { return 77; }") # PARTIAL
-      set(A_SOURCES ${CMAKE_BINARY_DIR}/stub.c) # PARTIAL
-      set(A_USES base) # PARTIAL
-    endif() # PARTIAL
-  endforeach() # PARTIAL
   add_executable(${name} ${A_SOURCES})
   target_link_libraries(${name} PRIVATE vringd_flags ${A_THIRD})
   foreach(u ${A_USES})

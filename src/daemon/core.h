@@ -33,6 +33,7 @@ struct session {
 	uint32_t used; // those of live that are enabled
 	bool in_use; // identity was told that the guest runs here
 	bool ran; // rings ran at some time
+	uint32_t began; // rings that were started at some time
 	pid_t pid;
 	uid_t uid;
 	uint64_t epoch, since_us, messages;

@@ -118,9 +118,12 @@ static void on_ring_start(struct session *s, unsigned q)
 {
 	struct port *p = s->port;
 	uint32_t base = dev_snap(s->dev)->ring[q].base, last = p->device.last_base[q];
-	bool known = p->has_device && (p->device.last_base_set >> q & 1);
+	bool known = p->has_device && (p->device.last_base_set >> q & 1), again = s->began >> q & 1;
+	s->began |= UINT32_C(1) << q;
 	p->device.last_base_set &= ~(UINT32_C(1) << q);
-	if (!known || s->ran || base == last)
+	if (known)
+		device_put(p);
+	if (!known || again || base == last)
 		return;
 	log_rated(&p->rate, base ? LOG_LWARN : LOG_LINFO, "port %s: ring %u: base %u is given, %u was the last", p->spec.id, q, base, last);
 	vd_event(p->vd, p->spec.id, "store.base_differs", "ring %u: given %u, last known %u", q, base, last);

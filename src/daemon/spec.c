@@ -1,3 +1,4 @@
+// Reading a SPEC. Not trusted: every byte of it.
 #include "daemon/spec.h"
 
 #include <ctype.h>
@@ -9,63 +10,9 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "daemon/spec_keys.h"
 #include "dev/dev.h"
 #include "net/eth.h"
-
-enum { K_VHOST = 1, K_TAP = 2, K_NULL = 4, K_ALL = 7 };
-
-enum key_type { T_NAME, T_PATH, T_FD, T_U32, T_U64, T_SIZE, T_WORD, T_MACS, T_FEATURES, T_COMPAT, T_OCTAL, T_GROUP, T_UID, T_TEXT, T_IFNAME };
-
-struct key {
-	const char *name;
-	enum key_type type;
-	unsigned kinds;
-	size_t at; // offset in struct port_spec
-	uint64_t min, max, preset;
-	const char *words; // T_WORD: "no|yes": the field is bool, true for the second
-	bool live; // may change without a reconnect
-	const char *later; // not built in this version: why
-	const char *help;
-};
-
-#define AT(field) offsetof(struct port_spec, field)
-static const struct key keys[] = {
-	{ "id", T_NAME, K_ALL, AT(id), 0, 0, 0, NULL, false, NULL, "name of the port, [A-Za-z0-9_.-]{1,32}" },
-	{ "path", T_PATH, K_VHOST, AT(path), 0, 0, 0, NULL, false, NULL, "socket (default: ID.sock in the runtime directory)" },
-	{ "fd", T_FD, K_VHOST | K_TAP, AT(fd), 0, 65535, 0, NULL, false, NULL, "listening or connected socket, or open tap, that we inherit" },
-	{ "mode", T_WORD, K_VHOST, AT(mode), 0, 0, 0, "server|client", false, NULL, "server: we listen (default); client: we connect, and again" },
-	{ "sessions", T_U32, K_VHOST, AT(sessions), 1, 2, 2, NULL, true, NULL, "front ends at once on this path: 2 lets a local migration use one path" },
-	{ "queues", T_U32, K_VHOST | K_TAP, AT(queues), 1, 16, 16, NULL, false, NULL, "queue pairs" },
-	{ "net", T_NAME, K_ALL, AT(net), 0, 0, 0, NULL, false, NULL, "broadcast domain (default: default)" },
-	{ "group", T_NAME, K_ALL, AT(group), 0, 0, 0, NULL, true, NULL, "split horizon: nothing is forwarded between ports of one group (all taps are one by default)" },
-	{ "guest", T_NAME, K_VHOST, AT(guest), 0, 0, 0, NULL, true, NULL, "ports with the same guest= serve one guest, now here, now there" },
-	{ "label", T_TEXT, K_ALL, AT(label), 0, 64, 0, NULL, true, NULL, "text for people" },
-	{ "mtu", T_U32, K_VHOST, AT(mtu), 68, 65535, 0, NULL, false, NULL, "offered to the guest" },
-	{ "announce", T_WORD, K_VHOST, AT(announce), 0, 0, 0, "guest|switch", false, NULL, "who speaks after a move: the guest too (default), or the switch alone" },
-	{ "packed", T_WORD, K_VHOST, SIZE_MAX, 0, 0, 0, "off|on", false, "packed rings", "packed ring" },
-	{ "features", T_FEATURES, K_VHOST, 0, 0, 0, 0, NULL, false, NULL, "+NAME:-NAME... on top of the level: mrg_rxbuf, csum, proto-mtu..." },
-	{ "compat", T_COMPAT, K_VHOST, AT(compat), 1, 1, 0, NULL, false, NULL, "level of offered features, 1 or latest" },
-	{ "hold-ms", T_U32, K_VHOST, AT(hold_ms), 0, 600000, 1000, NULL, true, NULL, "how long frames for a stopped guest are held" },
-	{ "hold-bytes", T_SIZE, K_VHOST, AT(hold_bytes), 0, UINT64_C(1) << 40, 16u << 20, NULL, true, NULL, "how many bytes of them" },
-	{ "mac", T_MACS, K_VHOST, 0, 0, 0, 0, NULL, true, NULL, "M[+M]: the guest's MACs, where nobody else will tell" },
-	{ "filter", T_WORD, K_VHOST, AT(filter), 0, 0, 0, "off|mac", true, NULL, "mac: frames with another source are dropped" },
-	{ "max-macs", T_U32, K_ALL, AT(max_macs), 1, 65536, 64, NULL, true, NULL, "addresses learned behind the port" },
-	{ "memory", T_WORD, K_VHOST, AT(memory), 0, 0, 0, "ram|any", false, NULL, "any: guest memory may be a file on any file system" },
-	{ "rate-in", T_SIZE, K_VHOST, AT(rate_in), 0, UINT64_C(1) << 50, 0, NULL, true, NULL, "bits per second from the guest" },
-	{ "rate-out", T_SIZE, K_VHOST, AT(rate_out), 0, UINT64_C(1) << 50, 0, NULL, true, NULL, "bits per second to the guest" },
-	{ "socket-mode", T_OCTAL, K_VHOST, AT(socket_mode), 0, 0777, 0660, NULL, false, NULL, "rights of the socket, octal" },
-	{ "socket-group", T_GROUP, K_VHOST, AT(socket_gid), 0, 0, 0, NULL, false, NULL, "its group, by name or number" },
-	{ "peer-uid", T_UID, K_VHOST, AT(peer_uid), 0, UINT32_MAX, 0, NULL, true, NULL, "only this user's front ends may connect" },
-	{ "ifname", T_IFNAME, K_TAP, AT(ifname), 0, 0, 0, NULL, false, NULL, "tap interface; created if it is not there and we may" },
-	{ "bridge", T_IFNAME, K_TAP, AT(bridge), 0, 0, 0, NULL, false, NULL, "bridge that the tap is put into" },
-};
-
-static const char *const kind_names[] = { [SPEC_VHOST_USER] = "vhost-user", [SPEC_TAP] = "tap", [SPEC_NULL] = "null" };
-
-const char *spec_kind_name(enum spec_kind kind)
-{
-	return kind_names[kind];
-}
 
 bool spec_parse_size(const char *text, uint64_t *out)
 {
@@ -94,6 +41,11 @@ static bool name_ok(const char *s)
 		if (!isalnum((unsigned char)s[i]) && !strchr("_.-", s[i]))
 			return false;
 	return n >= 1 && n <= 32;
+}
+
+bool spec_id_ok(const char *id)
+{
+	return name_ok(id);
 }
 
 static enum err parse_macs(struct port_spec *s, char *value, struct why *why)
@@ -235,9 +187,9 @@ static enum err set_key(struct port_spec *s, const struct key *k, char *value, s
 
 static const struct key *key_find(const char *name, size_t len)
 {
-	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
-		if (strlen(keys[i].name) == len && strncmp(keys[i].name, name, len) == 0)
-			return &keys[i];
+	for (size_t i = 0; i < ARRAY_LEN(spec_keys); i++)
+		if (strlen(spec_keys[i].name) == len && strncmp(spec_keys[i].name, name, len) == 0)
+			return &spec_keys[i];
 	return NULL;
 }
 
@@ -268,11 +220,11 @@ static enum err unknown_key(const char *name, size_t len, struct why *why)
 {
 	const char *near = NULL;
 	unsigned best = 4;
-	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
-		unsigned d = distance(name, len, keys[i].name);
+	for (size_t i = 0; i < ARRAY_LEN(spec_keys); i++) {
+		unsigned d = distance(name, len, spec_keys[i].name);
 		if (d < best) {
 			best = d;
-			near = keys[i].name;
+			near = spec_keys[i].name;
 		}
 	}
 	return refuse(why, "unknown key '%.*s'%s%s%s", (int)(len > 40 ? 40 : len), name, near ? "; did you mean '" : "",
@@ -298,8 +250,8 @@ static const char *next_element(const char *text, char *out, size_t room)
 
 static enum err parse_kind(struct port_spec *s, const char *word, struct why *why)
 {
-	for (size_t i = 0; i < ARRAY_LEN(kind_names); i++)
-		if (strcmp(word, kind_names[i]) == 0) {
+	for (size_t i = 0; i < SPEC_N_KINDS; i++)
+		if (strcmp(word, spec_kind_names[i]) == 0) {
 			s->kind = (enum spec_kind)i;
 			return OK;
 		}
@@ -314,8 +266,8 @@ void spec_defaults(struct port_spec *s, enum spec_kind kind)
 {
 	memset(s, 0, sizeof(*s));
 	s->kind = kind;
-	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
-		const struct key *k = &keys[i];
+	for (size_t i = 0; i < ARRAY_LEN(spec_keys); i++) {
+		const struct key *k = &spec_keys[i];
 		char *at = (char *)s + k->at;
 		if (k->type == T_U32 || k->type == T_OCTAL)
 			*(uint32_t *)(void *)at = (uint32_t)k->preset;
@@ -357,8 +309,8 @@ static enum err parse_element(struct port_spec *s, char *element, uint32_t *give
 	if (!eq)
 		return refuse(why, "key '%s' needs a value: %s=...", k->name, k->name);
 	if (!(k->kinds & 1u << s->kind))
-		return refuse(why, "key '%s' is not for a %s port", k->name, kind_names[s->kind]);
-	uint32_t bit = UINT32_C(1) << (k - keys);
+		return refuse(why, "key '%s' is not for a %s port", k->name, spec_kind_names[s->kind]);
+	uint32_t bit = UINT32_C(1) << (k - spec_keys);
 	if (*given & bit)
 		return refuse(why, "key '%s' is given twice", k->name);
 	*given |= bit;
@@ -388,148 +340,6 @@ enum err spec_parse(const char *text, struct port_spec *out, struct why *why)
 	return e;
 }
 
-static size_t put(char *buf, size_t size, size_t at, const char *text)
-{
-	for (; *text; text++, at++)
-		if (at + 1 < size)
-			buf[at] = *text;
-	if (size)
-		buf[at < size ? at : size - 1] = '\0';
-	return at;
-}
-
-static void format_value(const struct port_spec *s, const struct key *k, char *v, size_t size)
-{
-	const char *at = (const char *)s + (k->at == SIZE_MAX ? 0 : k->at);
-	size_t n = 0;
-	v[0] = '\0';
-	switch (k->type) {
-	case T_MACS:
-		for (unsigned i = 0; i < s->n_macs; i++) {
-			uint8_t mac[6];
-			char text[18];
-			mac_of_key(mac, s->macs[i]);
-			n = put(v, size, n, i ? "+" : "");
-			n = put(v, size, n, mac_format(mac, text));
-		}
-		return;
-	case T_FEATURES:
-		for (unsigned set = 0; set < 4; set++)
-			for (unsigned b = 0; b < 64; b++) {
-				uint64_t bits = set == 0 ? s->features_plus : set == 1 ? s->features_minus : set == 2 ? s->proto_plus : s->proto_minus;
-				if (!bits_has(bits, b))
-					continue;
-				n = put(v, size, n, n ? ":" : "");
-				n = put(v, size, n, set % 2 ? "-" : "+");
-				n = put(v, size, n, set < 2 ? dev_feature_name(b) : dev_protocol_feature_name(b));
-			}
-		return;
-	case T_WORD: {
-		const char *bar = strchr(k->words, '|');
-		bool yes = k->at != SIZE_MAX && *(const uint32_t *)(const void *)at;
-		snprintf(v, size, "%.*s", yes ? 64 : (int)(bar - k->words), yes ? bar + 1 : k->words);
-		return;
-	}
-	case T_OCTAL:
-		snprintf(v, size, "%04o", *(const uint32_t *)(const void *)at);
-		return;
-	case T_COMPAT:
-		if (s->compat)
-			snprintf(v, size, "%u", s->compat);
-		else
-			snprintf(v, size, "latest");
-		return;
-	case T_FD:
-	case T_U32:
-		snprintf(v, size, "%u", *(const uint32_t *)(const void *)at);
-		return;
-	case T_U64:
-	case T_SIZE:
-	case T_UID:
-	case T_GROUP:
-		snprintf(v, size, "%llu", (unsigned long long)*(const uint64_t *)(const void *)at);
-		return;
-	default: // text: commas doubled
-		for (; *at && n + 3 < size; at++) {
-			v[n++] = *at;
-			if (*at == ',')
-				v[n++] = ',';
-		}
-		v[n] = '\0';
-	}
-}
-
-size_t spec_format(const struct port_spec *s, char *buf, size_t size)
-{
-	char value[SPEC_TEXT_MAX];
-	size_t n = put(buf, size, 0, kind_names[s->kind]);
-	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
-		if (!(s->given >> i & 1))
-			continue;
-		format_value(s, &keys[i], value, sizeof(value));
-		n = put(buf, size, n, ",");
-		n = put(buf, size, n, keys[i].name);
-		n = put(buf, size, n, "=");
-		n = put(buf, size, n, value);
-	}
-	return n;
-}
-
-static bool key_equal(const struct key *k, const struct port_spec *a, const struct port_spec *b)
-{
-	const char *x = (const char *)a + k->at, *y = (const char *)b + k->at;
-	switch (k->type) {
-	case T_MACS:
-		return a->n_macs == b->n_macs && memcmp(a->macs, b->macs, sizeof(a->macs)) == 0;
-	case T_FEATURES:
-		return a->features_plus == b->features_plus && a->features_minus == b->features_minus &&
-		       a->proto_plus == b->proto_plus && a->proto_minus == b->proto_minus;
-	case T_WORD:
-		return k->at == SIZE_MAX || memcmp(x, y, 4) == 0;
-	case T_U64:
-	case T_SIZE:
-	case T_UID:
-	case T_GROUP:
-		return memcmp(x, y, 8) == 0;
-	case T_FD:
-	case T_U32:
-	case T_OCTAL:
-	case T_COMPAT:
-		return memcmp(x, y, 4) == 0;
-	default:
-		return strcmp(x, y) == 0;
-	}
-}
-
-uint32_t spec_diff(const struct port_spec *a, const struct port_spec *b)
-{
-	uint32_t diff = 0;
-	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
-		if (!key_equal(&keys[i], a, b))
-			diff |= UINT32_C(1) << i;
-	return diff;
-}
-
-bool spec_equal(const struct port_spec *a, const struct port_spec *b)
-{
-	return a->kind == b->kind && spec_diff(a, b) == 0;
-}
-
-bool spec_key_live(enum spec_key k)
-{
-	return keys[k].live;
-}
-
-const char *spec_key_name(enum spec_key k)
-{
-	return keys[k].name;
-}
-
-bool spec_id_ok(const char *id)
-{
-	return name_ok(id);
-}
-
 enum err spec_set(struct port_spec *s, const char *key_value, struct why *why)
 {
 	char element[SPEC_TEXT_MAX];
@@ -543,7 +353,7 @@ enum err spec_set(struct port_spec *s, const char *key_value, struct why *why)
 	if (k && (k->type == T_MACS || k->type == T_FEATURES || eq[1] == '\0')) { // start from the default
 		char text[SPEC_TEXT_MAX], copy[SPEC_TEXT_MAX];
 		next = *s;
-		next.given &= ~(UINT32_C(1) << (k - keys));
+		next.given &= ~(UINT32_C(1) << (k - spec_keys));
 		spec_format(&next, text, sizeof(text));
 		snprintf(copy, sizeof(copy), "%s", text);
 		enum err e = spec_parse(copy, &preset, why);
@@ -576,11 +386,4 @@ enum err spec_path(const struct port_spec *s, const char *runtime_dir, char out[
 	if (n >= SPEC_PATH_MAX)
 		return refuse(why, "the socket's path %.60s... has %d bytes, 107 are possible: give a shorter path=", s->path[0] ? s->path : runtime_dir, n);
 	return OK;
-}
-
-void spec_help(FILE *to)
-{
-	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
-		if (!keys[i].later)
-			fprintf(to, "    %-13s %s%s\n", keys[i].name, keys[i].help, keys[i].kinds == K_TAP ? " [tap]" : "");
 }

@@ -24,7 +24,7 @@ static struct ip_addr ip_of(const char *text)
 static const char *snoop(const uint8_t *frame, uint32_t len)
 {
 	static char text[46];
-	struct eth_info e;
+	struct eth_info e = { 0 };
 	struct ip_addr ip;
 	memset(&ip, 0xee, sizeof(ip));
 	uint32_t have = len < NEIGH_SNOOP_BYTES ? len : NEIGH_SNOOP_BYTES;
@@ -164,7 +164,7 @@ static void test_round_trip(void **state)
 					   "fd00:1:2:3:4:5:6:7" };
 	static const uint16_t vlans[] = { 0, 1, 7, 4094, 4095 };
 	uint8_t out[NEIGH_FRAME_MAX];
-	struct eth_info e;
+	struct eth_info e = { 0 };
 	for (size_t v = 0; v < ARRAY_LEN(vlans); v++)
 		for (size_t i = 0; i < ARRAY_LEN(ips); i++) {
 			struct ip_addr ip = ip_of(ips[i]);
@@ -322,7 +322,7 @@ static void test_ns_rules(void **state)
 		{ 87, 1, { 2 }, "" },
 		{ 86, 1, { 2 }, good }, // a target link-layer address means nothing here
 		{ 88, 1, { 0x54 }, "" }, // source link-layer address is not the frame's source
-		{ 78, 2, { 1, 2 }, "" }, // source link-layer address of another length
+		{ 78, 8, { 1, 2, MAC_BYTES }, "" }, // source link-layer address of another length
 	};
 	check_patches(ns_frame, sizeof(ns_frame), patches, ARRAY_LEN(patches));
 }
@@ -345,7 +345,7 @@ static void test_snoop_limit(void **state)
 static void test_eth_parse(void **state)
 {
 	(void)state;
-	struct eth_info e;
+	struct eth_info e = { 0 };
 	for (uint32_t len = 0; len < 20; len++) {
 		uint8_t *p = malloc(len + (len == 0));
 		assert_non_null(p);
