@@ -1,4 +1,5 @@
-// A guest's transmit header and frame. Input: the header (12 bytes), one byte (bit 0: checksum offload negotiated), the frame.
+// A guest's transmit header and frame. Input: the header (12 bytes), one byte (bit 0: checksum offload negotiated), the
+// frame.
 #include "fuzz.h"
 
 #include <string.h>
