@@ -13,12 +13,13 @@ static enum err check_header(const struct vu_request *req, struct why *why)
 	if (req->hdr.size > VU_MAX_PAYLOAD)
 		return desync(why, "payload of %u bytes is over %u", (unsigned)req->hdr.size, VU_MAX_PAYLOAD);
 	if (req->fds_truncated)
-		return desync(why, "file descriptors were lost on the way: more than %u, or our limit of open files is reached",
+		return desync(why, "file descriptors were lost on the way: over %u, or our limit of open files",
 			      VU_MAX_FDS);
 	return OK;
 }
 
-static enum err check_length(const struct vu_row *row, const struct vu_request *req, const union vu_body *body, struct why *why)
+static enum err check_length(const struct vu_row *row, const struct vu_request *req, const union vu_body *body,
+			     struct why *why)
 {
 	uint32_t size = req->hdr.size;
 	const struct vu_len *len = &row->len;

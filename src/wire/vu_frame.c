@@ -110,11 +110,11 @@ enum err vu_frame_recv(struct vu_frame *f, int fd, struct vu_in *in, struct why 
 		ssize_t n = read_some(f, fd, to, left, &truncated);
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (truncated)
+		if (truncated) {
 			fd_reset_all(f->fds, VU_MAX_FDS);
-		if (truncated)
-			return desync(why, "file descriptors were lost on the way: more than %u, or our limit of open files is reached",
+			return desync(why, "file descriptors were lost on the way: over %u, or our limit of open files",
 				      VU_MAX_FDS);
+		}
 		if (n <= 0)
 			return read_failed(f, n, why);
 		f->have += (uint32_t)n;

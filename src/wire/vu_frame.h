@@ -35,8 +35,8 @@ void vu_frame_free(struct vu_frame *f); // closes the descriptors of a message h
 enum err vu_frame_recv(struct vu_frame *f, int fd, struct vu_in *in, struct why *why);
 bool vu_frame_eof(const struct vu_frame *f);
 
-// Send a reply of at most VU_REPLY_MAX bytes, without SIGPIPE. OK: gone. AGAIN: the rest is kept, call vu_frame_flush when fd
-// is writable. DESYNC: the peer is gone. One reply at a time: OURS while another one is pending.
+// Send a reply of at most VU_REPLY_MAX bytes, without SIGPIPE. OK: gone. AGAIN: the rest is kept, call vu_frame_flush
+// when fd is writable. DESYNC: the peer is gone. One reply at a time: OURS while another one is pending.
 enum err vu_frame_send(struct vu_frame *f, int fd, const uint8_t *bytes, uint32_t len, struct why *why);
 enum err vu_frame_flush(struct vu_frame *f, int fd, struct why *why);
 bool vu_frame_pending(const struct vu_frame *f);

@@ -56,7 +56,8 @@ static const char *const effect_words[] = {
 	[VU_READ] = "read", [VU_NEGOTIATE] = "negotiate", [VU_MEMORY] = "memory", [VU_QUEUE] = "queue", [VU_RUN] = "run",
 };
 static const char *const reply_words[] = {
-	[VU_R_ACK] = "ack if asked", [VU_R_U64] = "u64", [VU_R_STATE] = "state", [VU_R_LOG] = "log", [VU_R_OTHER] = "its own",
+	[VU_R_ACK] = "ack if asked", [VU_R_U64] = "u64", [VU_R_STATE] = "state", [VU_R_LOG] = "log",
+	[VU_R_OTHER] = "its own",
 };
 static const char *const refusal_words[] = {
 	[VU_NACK_CLOSE] = "nack if asked, else close", [VU_NACK_GO_ON] = "nack if asked, else carry on",
@@ -113,9 +114,9 @@ static void print_row(const struct vu_row *row, void (*put)(void *arg, const cha
 	char len[48], gate[48], line[640];
 	word_len(len, sizeof(len), &row->len);
 	word_gate(gate, sizeof(gate), &row->gate);
-	snprintf(line, sizeof(line), "| %u | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s%s%s |\n", (unsigned)row->id, row->name,
-		 payload_words[row->payload], len, fds_words[row->fds], gate, word_when(row), effect_words[row->effect],
-		 reply_words[row->reply], refusal_words[row->refusal], row->works ? "" : "**declined**: ", row->note,
+	snprintf(line, sizeof(line), "| %u | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s%s%s |\n", (unsigned)row->id,
+		 row->name, payload_words[row->payload], len, fds_words[row->fds], gate, word_when(row),
+		 effect_words[row->effect], reply_words[row->reply], refusal_words[row->refusal], row->works ? "" : "**declined**: ", row->note,
 		 row->queue == VU_Q_NO ? "" : " (about one ring)");
 	put(arg, line);
 }
@@ -123,10 +124,10 @@ static void print_row(const struct vu_row *row, void (*put)(void *arg, const cha
 void vu_table_print(void (*put)(void *arg, const char *text), void *arg)
 {
 	put(arg, "# The message table\n\n"
-		 "Printed from `src/wire/vu_msgs.h`; a test fails while this page differs from it. *Asked* means that the request\n"
-		 "has need_reply set and REPLY_ACK is negotiated. A refused message changes nothing. An id without a row is refused\n"
-		 "like a row with \"nack if asked, else close\". Whenever the socket is closed on a front end that logs, the log is\n"
-		 "filled with ones first.\n\n"
+		 "Printed from `src/wire/vu_msgs.h`; a test fails while this page differs from it. *Asked* means that the\n"
+		 "request has need_reply set and REPLY_ACK is negotiated. A refused message changes nothing. An id\n"
+		 "without a row is refused like a row with \"nack if asked, else close\". Whenever the socket is closed\n"
+		 "on a front end that logs, the log is filled with ones first.\n\n"
 		 "| id | name | payload | bytes | fds | gate | when | effect | reply | refusal | note |\n"
 		 "|---|---|---|---|---|---|---|---|---|---|---|\n");
 	for (uint32_t id = 1; id <= VU_N_MESSAGES; id++)

@@ -1,5 +1,6 @@
-// A hostile front end against a device: the input is a sequence of messages, each a good one with some of its bytes, its header
-// or its descriptors changed, with the store failing now and then. The ops are fake; memory and log are small memfds.
+// A hostile front end against a device: the input is a sequence of messages, each a good one with some of its bytes, its
+// header or its descriptors changed, with the store failing now and then. The ops are fake; memory and log are small
+// memfds.
 //
 // Input: byte 0 a session to start from, then per message: id, what (see W_ below), ring, and what the flags ask for.
 #include "fuzz.h"
@@ -44,8 +45,8 @@ static uint8_t next(struct world *w)
 	return *w->in++;
 }
 
-static enum err op_commit(void *arg, const struct snap *s, uint64_t what, uint64_t seq, const uint8_t *reply, uint32_t reply_len,
-			  struct why *why)
+static enum err op_commit(void *arg, const struct snap *s, uint64_t what, uint64_t seq, const uint8_t *reply,
+			  uint32_t reply_len, struct why *why)
 {
 	struct world *w = arg;
 	struct why bad;
@@ -125,7 +126,8 @@ static void good(struct world *w, struct dev_msg *m, uint8_t *p, uint32_t id, un
 		memcpy(p, &(struct vu_log){ LOG_BYTES, 0 }, 16);
 		break;
 	case VU_SET_VRING_ADDR:
-		memcpy(p, &(struct vu_addr){ q, s->has_log, UADDR + at, UADDR + at + 0x2000, UADDR + at + 0x1000, at + 0x2000 }, 40);
+		memcpy(p, &(struct vu_addr){ q, s->has_log, UADDR + at, UADDR + at + 0x2000, UADDR + at + 0x1000,
+				at + 0x2000 }, 40);
 		break;
 	case VU_SET_VRING_NUM:
 		v |= (uint64_t)NUM << 32;
@@ -149,8 +151,8 @@ static void good(struct world *w, struct dev_msg *m, uint8_t *p, uint32_t id, un
 
 static void patch(struct world *w, uint8_t *p)
 {
-	static const uint64_t values[] = { 0, 1, 2, 3, 255, 256, 4095, 4096, 0xffff, 0x10000, 0x7fffffff, UINT32_MAX, BIT64(32), BIT64(63),
-					   UINT64_MAX, UINT64_MAX - 4095, UADDR, UADDR + MEM, MEM, MEM - 1, UADDR + 0x8000 };
+	static const uint64_t values[] = { 0, 1, 2, 3, 255, 256, 4095, 4096, 0xffff, 0x10000, 0x7fffffff, UINT32_MAX,
+			BIT64(32), BIT64(63), UINT64_MAX, UINT64_MAX - 4095, UADDR, UADDR + MEM, MEM, MEM - 1, UADDR + 0x8000 };
 	for (unsigned n = next(w) % 4 + 1; n > 0; n--) {
 		size_t at = next(w) % (8 + 32 * VU_MAX_REGIONS);
 		uint8_t how = next(w);
@@ -166,7 +168,8 @@ static void change_fds(struct world *w, struct dev_msg *m)
 	for (m->n_fds = 0; m->n_fds < (what & 15u) && m->n_fds < VU_MAX_FDS; m->n_fds++) {
 		uint8_t kind = next(w);
 		m->fds[m->n_fds] = kind % 5 == 0 ? dup(w->mem_fd) : kind % 5 == 1 ? dup(w->log_fd) :
-				   kind % 5 == 2 ? eventfd(0, EFD_CLOEXEC) : open(kind % 5 == 3 ? "/dev/null" : "/", O_CLOEXEC);
+				   kind % 5 == 2 ? eventfd(0, EFD_CLOEXEC) : open(kind % 5 == 3 ? "/dev/null" : "/",
+					O_CLOEXEC);
 		FUZZ_CHECK(m->fds[m->n_fds] >= 0);
 	}
 	m->fds_truncated = what == 0xff;

@@ -16,8 +16,8 @@ static void record(struct devbed *b, enum bed_step what, unsigned q, uint64_t bi
 		b->step[b->n_steps++] = (struct step){ what, q, bits };
 }
 
-static enum err op_commit(void *arg, const struct snap *next, uint64_t what, uint64_t seq, const uint8_t *reply, uint32_t reply_len,
-			  struct why *why)
+static enum err op_commit(void *arg, const struct snap *next, uint64_t what, uint64_t seq, const uint8_t *reply,
+			  uint32_t reply_len, struct why *why)
 {
 	struct devbed *b = arg;
 	b->commit_calls++;
@@ -168,8 +168,8 @@ static void good_payload(struct devbed *b, struct request *r, uint32_t id, unsig
 	const struct snap *s = dev_snap(b->dev);
 	struct vu_memory mem = { .n = 1, .region = { { 0, BED_MEM, BED_UADDR, 0 } } };
 	struct vu_log log = { BED_LOG, 0 };
-	struct vu_addr addr = { q, s->ring[q].addr_flags, BED_UADDR + gpa, BED_UADDR + gpa + 0x2000, BED_UADDR + gpa + 0x1000,
-				gpa + 0x2000 };
+	struct vu_addr addr = { q, s->ring[q].addr_flags, BED_UADDR + gpa, BED_UADDR + gpa + 0x2000,
+				BED_UADDR + gpa + 0x1000, gpa + 0x2000 };
 	switch (id) {
 	case VU_SET_FEATURES:
 		v = s->has_features ? s->features_acked : b->conf.features & ~BIT64(VHOST_F_LOG_ALL);
@@ -235,7 +235,7 @@ static uint64_t accepted(struct devbed *b, struct request *r)
 {
 	struct dev_reply reply;
 	const struct vu_row *row = vu_row(r->hdr.request);
-	bool asked = vu_row(r->hdr.request)->reply == VU_R_ACK && bits_has(dev_snap(b->dev)->protocol_features, VU_PF_REPLY_ACK);
+	bool asked = row->reply == VU_R_ACK && bits_has(dev_snap(b->dev)->protocol_features, VU_PF_REPLY_ACK);
 	uint64_t value = 0;
 	if (asked)
 		r->hdr.flags |= VU_FLAG_NEED_REPLY;

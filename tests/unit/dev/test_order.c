@@ -1,5 +1,5 @@
-// Nothing is acknowledged, published or announced before it is committed. Built a second time against a device with the seeded
-// bug VRINGD_MUTANT_ACK_BEFORE_COMMIT: there this test must fail and say so.
+// Nothing is acknowledged, published or announced before it is committed. Built a second time against a device with the
+// seeded bug VRINGD_MUTANT_ACK_BEFORE_COMMIT: there this test must fail and say so.
 #include "devbed.h"
 
 #include <stdio.h>

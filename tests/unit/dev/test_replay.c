@@ -1,5 +1,6 @@
-// The recorded sessions of QEMU 7.2 and 10.0, with our own memory and descriptors in them and without what we do not offer: each
-// reply that is owed is given and no other, nothing is refused, and a ring stops where the recorded one stopped.
+// The recorded sessions of QEMU 7.2 and 10.0, with our own memory and descriptors in them and without what we do not
+// offer: each reply that is owed is given and no other, nothing is refused, and a ring stops where the recorded one
+// stopped.
 #include "devbed.h"
 
 #include <dirent.h>

@@ -18,7 +18,8 @@ static bool runs(const struct devbed *b, unsigned q)
 static void starts_when_all_is_there(void **state)
 {
 	struct devbed *b = *state;
-	static const uint32_t need[] = { VU_SET_VRING_NUM, VU_SET_VRING_ADDR, VU_SET_VRING_ENABLE, VU_SET_VRING_KICK, VU_SET_MEM_TABLE };
+	static const uint32_t need[] = { VU_SET_VRING_NUM, VU_SET_VRING_ADDR, VU_SET_VRING_ENABLE, VU_SET_VRING_KICK,
+			VU_SET_MEM_TABLE };
 	for (unsigned last = 0; last < ARRAY_LEN(need); last++) { // whatever comes last starts it, nothing before does
 		struct devbed fresh;
 		bed_open(&fresh, 2);
@@ -418,8 +419,8 @@ static void names(void **state)
 		if (bits_has(dev_protocol_features_supported(), i))
 			assert_non_null(dev_protocol_feature_name(i));
 	}
-	static const unsigned never[] = { VIRTIO_NET_F_CTRL_VQ, VIRTIO_NET_F_HASH_REPORT, VIRTIO_NET_F_RSS, VIRTIO_F_RING_RESET,
-					  VIRTIO_F_ACCESS_PLATFORM, VIRTIO_F_RING_PACKED, VIRTIO_NET_F_HOST_TSO4 };
+	static const unsigned never[] = { VIRTIO_NET_F_CTRL_VQ, VIRTIO_NET_F_HASH_REPORT, VIRTIO_NET_F_RSS,
+			VIRTIO_F_RING_RESET, VIRTIO_F_ACCESS_PLATFORM, VIRTIO_F_RING_PACKED, VIRTIO_NET_F_HOST_TSO4 };
 	for (unsigned i = 0; i < ARRAY_LEN(never); i++)
 		assert_false(bits_has(dev_features_supported(), never[i]));
 	assert_int_equal(dev_protocol_features_supported(), 0x1f);

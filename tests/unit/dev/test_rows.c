@@ -185,7 +185,8 @@ static void wrong_values(void **state)
 	for (unsigned i = 0; i < ARRAY_LEN(values); i++) {
 		value_row = &values[i];
 		for (int ask = 0; ask < 2; ask++)
-			assert_true(try_fault(value_row->id, value_row->state, ask, value_row->name, fault_value, (int)i, false));
+			assert_true(try_fault(value_row->id, value_row->state, ask, value_row->name, fault_value, (int)i,
+					false));
 	}
 }
 
@@ -318,8 +319,8 @@ static void a_thousand_times(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(lengths), cmocka_unit_test(descriptors), cmocka_unit_test(indices), cmocka_unit_test(headers),
-		cmocka_unit_test(declined_and_unknown), cmocka_unit_test(wrong_values),
+		cmocka_unit_test(lengths), cmocka_unit_test(descriptors), cmocka_unit_test(indices),
+		cmocka_unit_test(headers), cmocka_unit_test(declined_and_unknown), cmocka_unit_test(wrong_values),
 		cmocka_unit_test(wrong_kinds_of_descriptor), cmocka_unit_test(no_commit_no_change),
 		cmocka_unit_test_setup_teardown(stop_without_a_store, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(a_thousand_times, bed_setup, bed_teardown),

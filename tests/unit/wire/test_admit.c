@@ -20,8 +20,10 @@ static union vu_body got_body;
 
 static struct vu_session open_session(void)
 {
-	return (struct vu_session){ .features_offered = UINT64_MAX, .features_acked = UINT64_MAX, .protocol_offered = UINT64_MAX,
-				    .protocol_acked = UINT64_MAX, .owned = true, .n_rings = 4 };
+	return (struct vu_session){
+		.features_offered = UINT64_MAX, .features_acked = UINT64_MAX, .protocol_offered = UINT64_MAX,
+		.protocol_acked = UINT64_MAX, .owned = true, .n_rings = 4,
+	};
 }
 
 struct good {
@@ -242,11 +244,12 @@ static void rows_make_sense(void **state)
 		assert_true(row->note[0] != '\0');
 		assert_true((row->when & VU_IN_OWNED) != 0);
 		assert_int_equal(row->queue != VU_Q_NO, (row->when & VU_RING_ANY) != 0);
-		if (row->reply != VU_R_ACK) // its own reply can't be replaced by a nack, unless it is a u64 with an error form
+		if (row->reply != VU_R_ACK) // can't be replaced by a nack, unless it is a u64 with an error form
 			assert_true(row->refusal == VU_CLOSE || row->refusal == VU_ANSWER ||
 				    (row->refusal == VU_NACK && row->reply == VU_R_U64));
 		else
-			assert_true(row->refusal == VU_NACK_CLOSE || row->refusal == VU_NACK_GO_ON || row->refusal == VU_NACK_LOG);
+			assert_true(row->refusal == VU_NACK_CLOSE || row->refusal == VU_NACK_GO_ON ||
+				    row->refusal == VU_NACK_LOG);
 		if (row->payload == VU_P_U64)
 			assert_int_equal(row->len.min, 8);
 		if (row->payload == VU_P_STATE)
