@@ -11,7 +11,7 @@
 enum option_id {
 	O_QEMU_SRC = 256, O_QEMU_DST, O_MACHINE, O_ACCEL, O_KERNEL, O_INITRD, O_IMAGE, O_QEMU_ARG, O_PARAM, O_CAP, O_ROUNDS, O_RATE,
 	O_SIZE, O_QUEUES, O_MEMORY, O_VERIFY_RAM, O_CANCEL_AT, O_TWO_DAEMONS, O_ANNOUNCE, O_ONE_PATH, O_BACKEND, O_VRINGD,
-	O_REPORT, O_JSON, O_JUNIT, O_KEEP, O_DURATION, O_HELP, O_VERSION, O_NOT_HERE,
+	O_REPORT, O_JSON, O_JUNIT, O_KEEP, O_DURATION, O_GAP, O_HELP, O_VERSION, O_NOT_HERE,
 };
 
 static const struct option long_options[] = {
@@ -31,6 +31,7 @@ static const struct option long_options[] = {
 	{ "queues", required_argument, NULL, O_QUEUES },
 	{ "memory", required_argument, NULL, O_MEMORY },
 	{ "duration", required_argument, NULL, O_DURATION },
+	{ "gap", required_argument, NULL, O_GAP },
 	{ "verify-ram", no_argument, NULL, O_VERIFY_RAM },
 	{ "cancel-at", required_argument, NULL, O_CANCEL_AT },
 	{ "two-daemons", no_argument, NULL, O_TWO_DAEMONS },
@@ -76,6 +77,8 @@ static const char help_text[] =
 	"  --size N             bytes of each (default 1000)\n"
 	"  --queues N           queue pairs, and streams of datagrams (default 1)\n"
 	"  --memory M           of each guest (default 256M)\n"
+	"  --gap MS             how much longer than QEMU's own downtime the longest gap may be (default 50; 250 with TCG,\n"
+	"                       where the destination translates the guest's code anew before its first frame)\n"
 	"  --duration S         length of the stretch without migration, and least length of those with one (default 4)\n"
 	"  --announce guest|switch          who announces besides the switch (default guest)\n"
 	"  --one-path           both QEMUs use one socket\n"
@@ -144,6 +147,7 @@ static bool take_number(struct opts *o, int id, const char *arg)
 	case O_RATE: return number("--rate", arg, 1, 200000, &o->rate);
 	case O_SIZE: return number("--size", arg, LAB_SIZE_MIN, LAB_SIZE_MAX, &o->size);
 	case O_QUEUES: return number("--queues", arg, 1, LAB_STREAMS_MAX, &o->queues);
+	case O_GAP: return number("--gap", arg, 0, 60000, &o->gap_ms);
 	case O_DURATION: return number("--duration", arg, 1, 200, &o->duration_s);
 	default: break;
 	}
@@ -226,7 +230,7 @@ static bool check_together(const struct opts *o)
 
 enum opts_result opts_parse(struct opts *o, int argc, char **argv)
 {
-	*o = (struct opts){ .rounds = 1, .rate = 1000, .size = 1000, .queues = 1, .memory_bytes = UINT64_C(256) << 20, .duration_s = 4 };
+	*o = (struct opts){ .rounds = 1, .rate = 1000, .size = 1000, .queues = 1, .memory_bytes = UINT64_C(256) << 20, .duration_s = 4, .gap_ms = OPTS_GAP_DEFAULT };
 	int id, index;
 	optind = 1;
 	while ((id = getopt_long(argc, argv, "h", long_options, &index)) != -1) {

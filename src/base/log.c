@@ -59,7 +59,7 @@ void log_set_sink(void (*sink)(void *arg, enum log_level level, const char *line
 	sink_arg = arg;
 }
 
-static void emit(enum log_level level, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static void emit(enum log_level level, const char *fmt, va_list ap)
 {
 	char line[LINE_MAX_BYTES];
 	int saved = errno;

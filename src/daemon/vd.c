@@ -1,6 +1,7 @@
 // The whole: store, datapath, ports, and the notes that data threads leave.
 #include "daemon/vd.h"
 
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 static void raise_limits(void)
 {
 	struct rlimit r;
+	signal(SIGXFSZ, SIG_IGN); // a file that may not grow is a full disk, not our end
 	if (getrlimit(RLIMIT_NOFILE, &r) != 0)
 		return;
 	r.rlim_cur = r.rlim_max;

@@ -51,6 +51,10 @@ enum err dev_on_get_vring_base(struct dev *dev, const struct dev_req *req, struc
 {
 	(void)why;
 	struct snap_ring *r = &txn->next.ring[req->q];
+	if (!r->started) { // it never ran, or stands still already: nothing to stop, nothing to forget
+		txn->state = (struct vu_state){ .index = req->q, .num = r->base };
+		return OK;
+	}
 	if (dev->ring[req->q].ring) {
 		dev->ops->ring_retract(dev->arg, req->q, true);
 		r->base = vring_position(dev->ring[req->q].ring).used;

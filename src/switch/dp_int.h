@@ -182,6 +182,7 @@ static inline void dp_seen(struct dp_port *port, unsigned note, _Atomic uint64_t
 }
 // port.c
 void port_enter_macs(struct dp_port *port); // its configured addresses into the database
+bool dp_port_serves(struct dp *dp, unsigned index); // a guest's rings run there (any thread, between quiescent points)
 // worker.c
 void *worker_main(void *arg);
 void worker_ask_tx(struct worker *w, unsigned port, unsigned pair);

@@ -114,16 +114,17 @@ static enum fdb_entered enter_locked(struct fdb *f, uint64_t key, uint16_t port,
 	struct fdb_table *t = atomic_load_explicit(&f->table, memory_order_relaxed);
 	struct fdb_entry *e = entry_of(t, key);
 	uint64_t v = atomic_load_explicit(&e->value, memory_order_relaxed);
+	enum fdb_source kept = source == FDB_OVER ? FDB_LEARNED : source;
 	bool known = atomic_load_explicit(&e->key, memory_order_relaxed) == key;
 	if (known && value_live(v, now_s)) {
 		struct fdb_hit h = value_unpack(v);
 		*old_port = h.port;
-		if (h.source == FDB_CONFIG && source != FDB_CONFIG) {
+		if (h.source == FDB_CONFIG && source != FDB_CONFIG && source != FDB_OVER) {
 			if (h.port != port)
 				return FDB_KEPT;
-			source = FDB_CONFIG; // a weaker word about the same port takes nothing away
+			kept = FDB_CONFIG; // a weaker word about the same port takes nothing away
 		}
-		atomic_store_explicit(&e->value, value_pack(port, (uint8_t)source, now_s), memory_order_release);
+		atomic_store_explicit(&e->value, value_pack(port, (uint8_t)kept, now_s), memory_order_release);
 		if (h.port == port)
 			return FDB_SAME;
 		atomic_fetch_add(&f->moves, 1);
@@ -139,7 +140,7 @@ static enum fdb_entered enter_locked(struct fdb *f, uint64_t key, uint16_t port,
 		}
 		atomic_store_explicit(&f->used, used + 1, memory_order_relaxed);
 	}
-	atomic_store_explicit(&e->value, value_pack(port, (uint8_t)source, now_s), memory_order_relaxed);
+	atomic_store_explicit(&e->value, value_pack(port, (uint8_t)kept, now_s), memory_order_relaxed);
 	atomic_store_explicit(&e->key, key, memory_order_release);
 	return FDB_NEW;
 }

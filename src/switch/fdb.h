@@ -15,7 +15,8 @@
 #define FDB_NO_PORT 0xffffu
 
 // How an entry came to be; a stronger one is not overwritten by learning.
-enum fdb_source { FDB_LEARNED = 0, FDB_CONFIG = 1, FDB_CLAIMED = 2 };
+// FDB_OVER is only for fdb_enter: learned, but taking over a configured entry, whose port has no guest now.
+enum fdb_source { FDB_LEARNED = 0, FDB_CONFIG = 1, FDB_CLAIMED = 2, FDB_OVER = 3 };
 
 struct fdb_table;
 

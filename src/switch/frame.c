@@ -57,7 +57,10 @@ static bool learn(struct worker *w, struct frame *f)
 		if (atomic_load_explicit(&port->drain, memory_order_relaxed) || !may_learn(w, port))
 			return true;
 		uint16_t old;
-		enum fdb_entered e = fdb_enter(&port->net->fdb, key, port->index, FDB_LEARNED, w->now_s, &old);
+		enum fdb_source how = FDB_LEARNED;
+		if (hit.port != FDB_NO_PORT && hit.source == FDB_CONFIG && !dp_port_serves(w->dp, hit.port))
+			how = FDB_OVER; // mac= says whose it is, not where: its port has no guest, so it moved (to another host, say)
+		enum fdb_entered e = fdb_enter(&port->net->fdb, key, port->index, how, w->now_s, &old);
 		if (e == FDB_KEPT)
 			return false; // another port's mac=: somebody forges it
 		if (e == FDB_NEW || e == FDB_MOVED) {

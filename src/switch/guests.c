@@ -161,6 +161,10 @@ bool dp_mac_claim(struct dp_port *port, uint64_t mac, uint16_t vlan, enum dp_mac
 {
 	uint16_t old;
 	enum fdb_source s = source == DP_MAC_CONFIG ? FDB_CONFIG : source == DP_MAC_CLAIMED ? FDB_CLAIMED : FDB_LEARNED;
+	struct fdb_hit hit = fdb_find(&port->net->fdb, fdb_key(mac, vlan), clock_coarse_s());
+	if (s != FDB_CONFIG && hit.port != FDB_NO_PORT && hit.port != port->index && hit.source == FDB_CONFIG &&
+	    !dp_port_serves(port->dp, hit.port))
+		s = FDB_OVER;
 	enum fdb_entered e = fdb_enter(&port->net->fdb, fdb_key(mac, vlan), port->index, s, clock_coarse_s(), &old);
 	if (e == FDB_FULL || e == FDB_KEPT)
 		return false;

@@ -148,6 +148,12 @@ void dp_port_del(struct dp *dp, struct dp_port *port)
 	port_free(port);
 }
 
+bool dp_port_serves(struct dp *dp, unsigned index)
+{
+	struct dp_port *p = atomic_load_explicit(&dp->port[index], memory_order_acquire);
+	return p && (p->kind != DP_VHOST || atomic_load(&p->rx_pairs) != 0 || atomic_load(&p->rx_state) == DP_RX_PAUSED);
+}
+
 unsigned dp_port_index(const struct dp_port *port)
 {
 	return port->index;

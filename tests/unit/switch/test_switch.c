@@ -153,6 +153,34 @@ static void test_group_and_filter(void **state)
 	dp_free(dp);
 }
 
+// mac= says whose an address is, not where: when its port has no guest, the address is learned elsewhere.
+static void test_configured_moves(void **state)
+{
+	(void)state;
+	struct dp *dp = gb_dp(1);
+	struct guestbed a, b, c;
+	struct dp_port_conf ca = gb_conf("a"), cb = gb_conf("b"), cc = gb_conf("c");
+	cc.n_macs = 1;
+	cc.macs[0] = mac_key(mac_c);
+	gb_open(&a, dp, &ca, F_USUAL, 0, true);
+	gb_open(&b, dp, &cb, F_USUAL, 0, true);
+	gb_open(&c, dp, &cc, F_USUAL, 0, true);
+	assert_true(gb_send_no(&a, mac_c, mac_a, 1, 64));
+	assert_int_equal(gb_recv_no(&c, 2000), 1);
+	assert_true(gb_send_no(&b, mac_a, mac_c, 2, 64)); // while it runs there: forged
+	assert_true(gb_wait_tx_done(&b, 1000));
+	assert_int_equal(drops(&b, true, DP_DROP_SOURCE), 1);
+	gb_stop(&c, DP_RX_STOPPED);
+	assert_true(gb_send_no(&b, mac_a, mac_c, 3, 64)); // it is behind b now
+	assert_int_equal(gb_recv_no(&a, 2000), 3);
+	assert_true(gb_send_no(&a, mac_c, mac_a, 4, 64));
+	assert_int_equal(gb_recv_no(&b, 2000), 4);
+	gb_close(&a);
+	gb_close(&b);
+	gb_close(&c);
+	dp_free(dp);
+}
+
 // A receiver that posts nothing holds a sender up for a moment, then its frames are dropped and others are served.
 static void test_dead_receiver(void **state)
 {
@@ -261,6 +289,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_exchange),	 cmocka_unit_test(test_burst_order),
 		cmocka_unit_test(test_flood_and_learn), cmocka_unit_test(test_group_and_filter),
+		cmocka_unit_test(test_configured_moves),
 		cmocka_unit_test(test_dead_receiver),	 cmocka_unit_test(test_bad_chains),
 		cmocka_unit_test(test_broken_ring),
 	};
