@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -253,12 +254,86 @@ static void test_restart(void **state)
 	scene_clean(&d, s);
 }
 
+// One path, two front ends: while the first one's rings rest for a log, the second one's must not be taken for their heirs.
+static void test_turns(void **state)
+{
+	struct daemon d;
+	struct guest a, b, c;
+	(void)state;
+	set_up(&d, plain, &a, &c);
+	guest_open(&b, &d, "a", GUEST, 300);
+	uint64_t with_log = a.fe->features | BIT64(VHOST_F_LOG_ALL) | BIT64(VHOST_USER_F_PROTOCOL_FEATURES);
+	assert_int_equal(fe_ack(a.fe, 2, &with_log, sizeof(with_log), NULL, 0), FE_OK); // no log yet: nothing moves
+	guest_start(&b);
+	guest_send(&c, &a, 10);
+	assert_int_equal(guest_hear(&b, b.mac, 1, 0, 100).numbered, 0);
+	int log = log_file();
+	assert_int_equal(fe_log_base(a.fe, log, LOG_BYTES, 0), FE_OK);
+	struct heard h = guest_hear(&a, a.mac, 10, 0, 2000);
+	assert_true(h.numbered == 10 && h.in_order);
+	guest_send(&c, &a, 10);
+	assert_int_equal(guest_hear(&a, a.mac, 10, 0, 2000).numbered, 10);
+	guest_stop(&a); // its turn now
+	guest_send(&c, &a, 10);
+	h = guest_hear(&b, b.mac, 10, 0, 2000);
+	assert_true(h.numbered == 10 && h.in_order);
+	h = guest_hear(&c, a.mac, 0, 5, 2000); // it logged before the stop
+	assert_int_equal(h.rarps, 5);
+	guest_close(&a);
+	guest_send(&c, &a, 10); // the end of the first connection is nothing to the second
+	assert_int_equal(guest_hear(&b, b.mac, 10, 0, 2000).numbered, 10);
+	guest_close(&b);
+	guest_close(&c);
+	struct store *s = scene_end(&d);
+	assert_string_equal(scene_outcome(s, "a", "destination"), "arrived");
+	scene_clean(&d, s);
+	close(log);
+}
+
+static void limit_files(const struct daemon *d, rlim_t bytes)
+{
+	struct rlimit r = { .rlim_cur = bytes, .rlim_max = RLIM_INFINITY };
+	assert_int_equal(prlimit(d->pid, RLIMIT_FSIZE, &r, NULL), 0);
+}
+
+// No file can grow: what runs goes on, what would change is refused, and later it is possible again.
+static void test_full_disk(void **state)
+{
+	struct daemon d;
+	struct guest a, b, c;
+	struct vu_state disable = { .index = 0, .num = 0 };
+	(void)state;
+	set_up(&d, plain, &a, &c);
+	guest_open(&b, &d, "b", GUEST + 5, 0);
+	assert_int_equal(fe_barrier(b.fe), FE_OK); // all that needs no answer is through
+	assert_int_equal(fe_barrier(a.fe), FE_OK);
+	limit_files(&d, 1);
+	enum fe_res res = fe_ack(b.fe, 18, &disable, sizeof(disable), NULL, 0);
+	if (!daemon_alive(&d))
+		fail_msg("the daemon ended with status 0x%x", (unsigned)d.status);
+	assert_int_equal(res, FE_NACK);
+	guest_send(&c, &a, 10);
+	assert_int_equal(guest_hear(&a, a.mac, 10, 0, 2000).numbered, 10);
+	guest_stop(&a); // always answered
+	limit_files(&d, RLIM_INFINITY);
+	assert_int_equal(fe_ack(b.fe, 18, &disable, sizeof(disable), NULL, 0), FE_OK);
+	guest_start(&a);
+	guest_start(&b);
+	guest_send(&c, &a, 10);
+	assert_int_equal(guest_hear(&a, a.mac, 10, 0, 2000).numbered, 10);
+	guest_close(&a);
+	guest_close(&b);
+	guest_close(&c);
+	struct store *s = scene_end(&d);
+	scene_clean(&d, s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_guest_option), cmocka_unit_test(test_returned), cmocka_unit_test(test_rarp),
 		cmocka_unit_test(test_learned),	     cmocka_unit_test(test_owed),     cmocka_unit_test(test_comes_back),
-		cmocka_unit_test(test_restart),
+		cmocka_unit_test(test_restart),	     cmocka_unit_test(test_turns),     cmocka_unit_test(test_full_disk),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
