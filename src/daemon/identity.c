@@ -124,6 +124,8 @@ static struct port *take_from_others(struct port *p)
 void identity_running(struct port *p, struct session *s)
 {
 	bool logged = p->was_logging, fresh = !p->home && p->spec.n_macs > 0;
+	// the addresses point here before the first ring is in: a frame that comes in between waits for it
+	dp_port_rx_state(p->dp, DP_RX_PAUSED);
 	struct port *from = take_from_others(p);
 	if (from) {
 		vd_event(p->vd, p->spec.id, "migration.moved", "guest %s came from port %s", p->spec.guest, from->spec.id);

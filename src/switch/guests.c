@@ -75,8 +75,11 @@ void dp_mac_move(struct dp_port *from, struct dp_port *to)
 	// newer frames must not overtake the held ones: the gate is up before the addresses point here, and comes down when
 	// what is held has been delivered
 	pthread_mutex_lock(&to->hold.lock);
-	if (to->kind == DP_VHOST)
+	if (to->kind == DP_VHOST) {
 		atomic_store(&to->hold.gate, true);
+		int off = DP_RX_OFF; // its rings may come a moment later: what arrives until then waits, too
+		atomic_compare_exchange_strong(&to->rx_state, &off, DP_RX_STOPPED);
+	}
 	pthread_mutex_unlock(&to->hold.lock);
 	fdb_move_port(&from->net->fdb, from->index, to->index, clock_coarse_s());
 	dp_sync(from->dp); // nobody sends to `from` by an older look-up any more

@@ -295,6 +295,11 @@ static void test_long_line(void **state)
 	static char junk[256 * 1024];
 	memset(junk, 'a', sizeof(junk));
 	int fd = dial(b);
+	assert_true(say(fd, junk, 64 * 1024)); // one line's limit, and no end of it
+	assert_int_equal(error_code(hear(fd)), -32600);
+	assert_true(closed(fd));
+	close(fd);
+	fd = dial(b);
 	say(fd, junk, sizeof(junk)); // may fail when the server closes: that is what is wanted
 	assert_true(closed(fd));
 	close(fd);

@@ -15,7 +15,7 @@ static struct results results;
 static int set_up(void **state)
 {
 	(void)state;
-	opts = (struct opts){ .rounds = 1, .backend = "x", .verify_ram = true };
+	opts = (struct opts){ .rounds = 1, .backend = "x", .verify_ram = true, .gap_ms = 50 };
 	results = (struct results){ .opts = &opts, .have_control = true };
 	struct round *r = results_add_round(&results);
 	if (!r)

@@ -250,6 +250,11 @@ static void test_signal(void **state)
 	assert_int_equal(b->calls, 2);
 }
 
+static uint64_t cpu_us(const struct rusage *r)
+{
+	return (uint64_t)(r->ru_utime.tv_sec + r->ru_stime.tv_sec) * 1000000 + (uint64_t)(r->ru_utime.tv_usec + r->ru_stime.tv_usec);
+}
+
 // A loop with nothing to do sleeps: no tick, no spin.
 static void test_idle(void **state)
 {
@@ -262,6 +267,7 @@ static void test_idle(void **state)
 	loop_run(b->loop);
 	getrusage(RUSAGE_THREAD, &after);
 	assert_in_range(after.ru_nvcsw - before.ru_nvcsw, 0, 3);
+	assert_in_range(cpu_us(&after) - cpu_us(&before), 0, 50000); // of 200 ms
 }
 
 int main(void)

@@ -93,6 +93,29 @@ static void test_stop_and_move(void **state)
 	dp_free(dp);
 }
 
+// The addresses move before the rings are in: what comes in between waits.
+static void test_move_ahead_of_rings(void **state)
+{
+	(void)state;
+	struct dp *dp = gb_dp(1);
+	struct guestbed a, b, c;
+	pair(&a, &b, dp);
+	struct dp_port_conf cc = gb_conf("c");
+	gb_open(&c, dp, &cc, F_USUAL, 0, false);
+	gb_stop(&b, DP_RX_STOPPED);
+	send_range(&a, 0, 5);
+	dp_mac_move(b.port, c.port);
+	send_range(&a, 5, 10); // nobody is at c yet
+	gb_post(&c, GB_RING);
+	gb_run(&c);
+	send_range(&a, 10, 15);
+	expect_range(&c, 0, 15);
+	gb_close(&a);
+	gb_close(&b);
+	gb_close(&c);
+	dp_free(dp);
+}
+
 static void test_return(void **state)
 {
 	(void)state;
@@ -206,6 +229,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_pause),	cmocka_unit_test(test_stop_and_move), cmocka_unit_test(test_return),
+		cmocka_unit_test(test_move_ahead_of_rings),
+		cmocka_unit_test(test_move_ahead_of_rings),
 		cmocka_unit_test(test_too_old), cmocka_unit_test(test_one_address),   cmocka_unit_test(test_refused),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);
