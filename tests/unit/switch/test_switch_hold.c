@@ -230,7 +230,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_pause),	cmocka_unit_test(test_stop_and_move), cmocka_unit_test(test_return),
 		cmocka_unit_test(test_move_ahead_of_rings),
-		cmocka_unit_test(test_move_ahead_of_rings),
 		cmocka_unit_test(test_too_old), cmocka_unit_test(test_one_address),   cmocka_unit_test(test_refused),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);
