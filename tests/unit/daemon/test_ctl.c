@@ -30,8 +30,8 @@
 
 // -- methods that the server offers here ----------------------------------------------------------------------------------
 
-static struct ctl_client *waiting;
-static unsigned calls, gone;
+static struct ctl_client *waiting; // the server thread's
+static _Atomic unsigned calls, gone;
 
 static enum err rpc_echo(struct rpc_call *call, struct why *why)
 {
