@@ -166,8 +166,21 @@ static void pin_stored(void *arg, const struct snap *snap, uint64_t seq)
 		 (unsigned long long)seq);
 }
 
+#ifdef VRINGD_MUTANT_TICK // seeded bug for the idle oracle: a timer that nobody needs
+static struct timer *tick;
+static void on_tick(void *arg)
+{
+	(void)arg;
+	timer_arm(tick, 1000000);
+}
+#endif
+
 void vd_begin(struct vd *vd)
 {
+#ifdef VRINGD_MUTANT_TICK
+	tick = timer_new(vd->loop, on_tick, vd);
+	timer_arm(tick, 1000000);
+#endif
 	struct why why;
 	struct stored_ports *s = calloc(1, sizeof(*s));
 	if (s && store_each_port(vd->store, remember_port, s, &why) != OK)

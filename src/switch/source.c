@@ -74,6 +74,34 @@ static bool fetch(struct worker *w, struct dp_port *port, struct vring *r, unsig
 	return true;
 }
 
+// Seeded bugs for the negative controls of the loss counters: one unicast frame in a thousand is lost, repeated or changed.
+#if defined(VRINGD_MUTANT_DROP_FRAME) || defined(VRINGD_MUTANT_REPEAT_FRAME) || defined(VRINGD_MUTANT_CORRUPT_FRAME)
+static bool mutate(struct worker *w, struct dp_port *dst)
+{
+	static unsigned n;
+	if (w->frame.len < 500 || ++n % 1000 != 0)
+		return false;
+#ifdef VRINGD_MUTANT_REPEAT_FRAME
+	deliver_one(w, dst, &w->frame, true, false);
+#elif defined(VRINGD_MUTANT_CORRUPT_FRAME)
+	w->frame.head[DP_HEAD - 1] ^= 1;
+#endif
+	(void)dst;
+#ifdef VRINGD_MUTANT_DROP_FRAME
+	return true;
+#else
+	return false;
+#endif
+}
+#else
+static inline bool mutate(struct worker *w, struct dp_port *dst)
+{
+	(void)w;
+	(void)dst;
+	return false;
+}
+#endif
+
 static void forward(struct worker *w, struct dp_port *port, unsigned pair, struct vring *r, struct batch *b)
 {
 	const struct gseg *segs = w->tx_segs;
@@ -89,6 +117,8 @@ static void forward(struct worker *w, struct dp_port *port, unsigned pair, struc
 		enum frame_way way = frame_load(w, port, r, segs, c, &dst);
 		if (way == FRAME_FLOOD)
 			deliver_flood(w, &w->frame);
+		if (way == FRAME_UNICAST && mutate(w, dst))
+			way = FRAME_DROP;
 		if (way == FRAME_UNICAST && deliver_one(w, dst, &w->frame, true, true) == DELIVER_FULL) {
 			struct dp_queue *q = &port->q[2 * pair + 1];
 			q->stall_until_us = clock_boot_us() + DP_STALL_US;
