@@ -1,6 +1,7 @@
 #include "daemon/ctl_server.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -10,12 +11,15 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/utf8.h"
 #include "daemon/vd.h"
 #include "loop/loop.h"
 
 #define MAX_CLIENTS 64
 #define MAX_LINE (64u * 1024u)
-#define MAX_UNSENT (16u * 1024u * 1024u)
+#define MAX_UNSENT (16u * 1024u * 1024u) // of several answers; a single one may be larger
+#define PAUSE_UNSENT (1024u * 1024u) // no further request is read from a client that has so much to read itself
+#define ACCEPT_AGAIN_US 1000000
 
 struct ctl_client {
 	struct ctl_server *server;
@@ -28,6 +32,7 @@ struct ctl_client {
 	char *out;
 	size_t out_len, out_room;
 	json_t *pending; // id of the request that is answered later
+	bool silent; // it had no id: a notification, which is not answered
 	void (*on_gone)(void *arg);
 	void *gone_arg;
 	bool dead;
@@ -38,6 +43,7 @@ struct ctl_server {
 	char path[108];
 	int fd;
 	struct watch *watch;
+	struct timer *again; // to accept, after descriptors ran out
 	struct ctl_client *clients;
 	unsigned n;
 	bool sweeping;
@@ -98,7 +104,7 @@ static void flush(struct ctl_client *c)
 		memmove(c->out, c->out + n, c->out_len);
 	}
 	if (!c->dead)
-		watch_set(c->watch, LOOP_READ | (c->out_len ? LOOP_WRITE : 0));
+		watch_set(c->watch, (c->out_len < PAUSE_UNSENT ? LOOP_READ : 0) | (c->out_len ? LOOP_WRITE : 0));
 }
 
 static void send_json(struct ctl_client *c, json_t *message)
@@ -106,13 +112,17 @@ static void send_json(struct ctl_client *c, json_t *message)
 	char *text = message ? json_dumps(message, JSON_COMPACT) : NULL;
 	size_t n = text ? strlen(text) : 0;
 	json_decref(message);
-	if (!text || c->dead) {
+	if (!text && !c->dead) { // rather no connection than an answer that never comes
+		client_end(c);
+		return;
+	}
+	if (c->dead) {
 		free(text);
 		return;
 	}
 	if (c->out_len + n + 1 > c->out_room) {
-		size_t room = (c->out_len + n + 1) * 2;
-		char *more = room <= MAX_UNSENT ? realloc(c->out, room) : NULL;
+		size_t room = c->out_len + n + 1;
+		char *more = c->out_len == 0 || room <= MAX_UNSENT ? realloc(c->out, room) : NULL;
 		if (!more) { // it does not read, or we have no memory: either way it is too slow for us
 			free(text);
 			client_end(c);
@@ -130,8 +140,10 @@ static void send_json(struct ctl_client *c, json_t *message)
 
 static void send_error(struct ctl_client *c, json_t *id, int code, const char *text)
 {
+	char clean[2 * WHY_MAX];
+	snprintf(clean, sizeof(clean), "%s", text);
 	send_json(c, json_pack("{s:s,s:O?,s:{s:i,s:s}}", "jsonrpc", "2.0", "id", id ? id : json_null(), "error", "code", code,
-			       "message", text));
+			       "message", utf8_mend(clean)));
 }
 
 static void send_result(struct ctl_client *c, json_t *id, json_t *result)
@@ -144,7 +156,9 @@ void ctl_client_answer(struct ctl_client *c, json_t *result, const char *error)
 {
 	json_t *id = c->pending;
 	c->pending = NULL;
-	if (error)
+	if (c->silent)
+		json_decref(result);
+	else if (error)
 		send_error(c, id, -32000, error);
 	else
 		send_result(c, id, result);
@@ -156,10 +170,13 @@ void ctl_client_notify(struct ctl_client *c, const char *method, json_t *params)
 	send_json(c, json_pack("{s:s,s:s,s:o}", "jsonrpc", "2.0", "method", method, "params", params));
 }
 
-void ctl_client_on_gone(struct ctl_client *c, void (*fn)(void *arg), void *arg)
+bool ctl_client_on_gone(struct ctl_client *c, void (*fn)(void *arg), void *arg)
 {
+	if (fn && c->on_gone)
+		return false; // who set it counts on being called
 	c->on_gone = fn;
 	c->gone_arg = arg;
+	return true;
 }
 
 static void call_method(struct ctl_client *c, const struct rpc_method *m, json_t *id, json_t *params)
@@ -175,6 +192,7 @@ static void call_method(struct ctl_client *c, const struct rpc_method *m, json_t
 		return;
 	}
 	c->pending = json_incref(id ? id : json_null());
+	c->silent = !id;
 	enum err e = m->fn(&call, &why);
 	if (e == OK && call.later)
 		return;
@@ -249,6 +267,11 @@ static void on_accept(void *arg, int fd, int ready)
 	struct ctl_server *s = arg;
 	(void)ready;
 	int f = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (f < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)) { // it would be ready at once again
+		watch_set(s->watch, 0);
+		timer_arm(s->again, ACCEPT_AGAIN_US);
+		return;
+	}
 	struct ctl_client *c = f >= 0 && s->n < MAX_CLIENTS ? calloc(1, sizeof(*c)) : NULL;
 	if (!c) {
 		fd_reset(&f);
@@ -271,34 +294,60 @@ static void on_accept(void *arg, int fd, int ready)
 	s->n++;
 }
 
+static void on_again(void *arg)
+{
+	struct ctl_server *s = arg;
+	watch_set(s->watch, LOOP_READ);
+}
+
+// A socket that a dead daemon left is removed; one that somebody listens on is not: that daemon has another state directory.
+static enum err clear_stale(const char *path, const struct sockaddr_un *sa, struct why *why)
+{
+	struct stat st;
+	if (lstat(path, &st) != 0 || !S_ISSOCK(st.st_mode) || st.st_uid != geteuid())
+		return OK; // bind tells
+	int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int rc = probe >= 0 ? connect(probe, (const struct sockaddr *)sa, sizeof(*sa)) : -1;
+	int e = errno;
+	fd_reset(&probe);
+	if (rc == 0 || e == EAGAIN)
+		return refuse(why, "control socket %.120s: another daemon listens there; give another --control", path);
+	unlink(path);
+	return OK;
+}
+
 enum err ctl_server_new(struct ctl_server **out, struct vd *vd, const char *path, struct why *why)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	struct stat st;
 	if (strlen(path) >= sizeof(sa.sun_path))
 		return refuse(why, "control socket %.60s...: the path is over 107 bytes", path);
 	strcpy(sa.sun_path, path);
+	enum err e = clear_stale(path, &sa, why);
+	if (e != OK)
+		return e;
 	struct ctl_server *s = calloc(1, sizeof(*s));
 	if (!s)
 		return ours(why, "no memory");
 	s->vd = vd;
 	strcpy(s->path, path);
-	// the state directory's lock is held: a socket that is left here is of a daemon that is gone
-	if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode) && st.st_uid == geteuid())
-		unlink(path);
 	s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	mode_t old = umask(0177);
 	int rc = s->fd >= 0 ? bind(s->fd, (struct sockaddr *)&sa, sizeof(sa)) : -1;
 	umask(old);
 	if (rc != 0 || listen(s->fd, 16) != 0) {
-		enum err e = ours(why, "control socket %s: %s", path, strerror(errno));
+		e = ours(why, "control socket %s: %s", path, strerror(errno));
 		fd_reset(&s->fd);
 		free(s);
 		return e;
 	}
-	s->watch = watch_new(vd_loop(vd), s->fd, LOOP_READ, on_accept, s);
+	s->again = timer_new(vd_loop(vd), on_again, s);
+	s->watch = s->again ? watch_new(vd_loop(vd), s->fd, LOOP_READ, on_accept, s) : NULL;
+	if (!s->watch) {
+		ctl_server_free(s);
+		return ours(why, "no memory");
+	}
 	*out = s;
-	return s->watch ? OK : ours(why, "no memory");
+	return OK;
 }
 
 void ctl_server_free(struct ctl_server *s)
@@ -311,6 +360,7 @@ void ctl_server_free(struct ctl_server *s)
 		client_free(c);
 	}
 	watch_free(s->watch);
+	timer_free(s->again);
 	fd_reset(&s->fd);
 	unlink(s->path);
 	free(s);

@@ -37,7 +37,7 @@ extern const struct rpc_method rpc_methods[]; // ends with a NULL name
 // For methods that go on: one more message to this client (an answer to its pending request, or a notification). takes `object`.
 void ctl_client_answer(struct ctl_client *c, json_t *result, const char *error);
 void ctl_client_notify(struct ctl_client *c, const char *method, json_t *params);
-// Called with arg when the client goes away; one at a time per client, NULL takes it back.
-void ctl_client_on_gone(struct ctl_client *c, void (*fn)(void *arg), void *arg);
+// Called with arg when the client goes away. One at a time per client: false if it has one; NULL takes it back.
+bool ctl_client_on_gone(struct ctl_client *c, void (*fn)(void *arg), void *arg);
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/utf8.h"
 #include "daemon/core.h"
 
 struct vd_sub {
@@ -64,6 +65,7 @@ void vd_event(struct vd *vd, const char *port, const char *type, const char *fmt
 	va_start(ap, fmt);
 	vsnprintf(detail, sizeof(detail), fmt, ap);
 	va_end(ap);
+	utf8_mend(detail); // it may have been cut
 	struct vd_event ev = { .time_us = clock_wall_us(), .port = port, .type = type, .detail = detail };
 	struct why why;
 	if (store_event_add(vd->store, ev.time_us, port, type, detail, &ev.seq, &why) != OK) {

@@ -16,6 +16,8 @@ enum err rpc_port_add(struct rpc_call *call, struct why *why)
 		return e;
 	if (spec.fd >= 0)
 		return refuse(why, "fd= can't come through the control socket: give path=");
+	if (spec.path[0] && spec.path[0] != '/')
+		return refuse(why, "path=%.60s must start with /: the daemon's folder is not yours", spec.path);
 	e = vd_port_add(call->vd, &spec, VD_ORIGIN_RUNTIME, why);
 	if (e == OK)
 		call->result = json_pack("{s:s,s:s}", "id", spec.id, "path", port_path(vd_port_find(call->vd, spec.id)));

@@ -40,21 +40,25 @@ static void on_event(void *arg, const struct vd_event *ev)
 	ctl_client_notify(f->client, "event", event_json(ev->seq, ev->time_us, ev->port, ev->type, ev->detail));
 }
 
-static struct follow *follow_new(struct rpc_call *call, vd_event_fn *fn)
+static struct follow *follow_new(struct rpc_call *call, vd_event_fn *fn, struct why *why)
 {
 	struct follow *f = calloc(1, sizeof(*f));
-	if (!f)
+	if (!f) {
+		ours(why, "no memory");
 		return NULL;
+	}
 	f->vd = call->vd;
 	f->client = call->client;
 	f->state = -1;
 	f->sub = vd_subscribe(call->vd, fn, f);
-	if (!f->sub) {
-		free(f);
-		return NULL;
-	}
-	ctl_client_on_gone(call->client, follow_end, f);
-	return f;
+	if (f->sub && ctl_client_on_gone(call->client, follow_end, f))
+		return f;
+	if (f->sub)
+		refuse(why, "this connection follows or waits already: open another one");
+	else
+		ours(why, "no memory");
+	follow_end(f);
+	return NULL;
 }
 
 enum err rpc_events(struct rpc_call *call, struct why *why)
@@ -62,8 +66,8 @@ enum err rpc_events(struct rpc_call *call, struct why *why)
 	json_t *list = json_array();
 	uint64_t since = (uint64_t)json_integer_value(json_object_get(call->params, "since"));
 	enum err e = store_each_event(vd_store(call->vd), since, add_event, list, why);
-	if (e == OK && json_is_true(json_object_get(call->params, "follow")) && !follow_new(call, on_event))
-		e = ours(why, "no memory");
+	if (e == OK && json_is_true(json_object_get(call->params, "follow")) && !follow_new(call, on_event, why))
+		e = REFUSED;
 	if (e != OK) {
 		json_decref(list);
 		return e;
@@ -116,10 +120,10 @@ enum err rpc_wait(struct rpc_call *call, struct why *why)
 		call->result = json_pack("{s:s,s:s}", "id", port_id(p), "state", word);
 		return OK;
 	}
-	struct follow *f = follow_new(call, on_wait_event);
+	struct follow *f = follow_new(call, on_wait_event, why);
 	json_t *timeout = json_object_get(call->params, "timeout_ms");
 	if (!f)
-		return ours(why, "no memory");
+		return REFUSED;
 	f->state = state;
 	snprintf(f->id, sizeof(f->id), "%s", port_id(p));
 	if (json_is_integer(timeout) && (f->timer = timer_new(vd_loop(call->vd), on_wait_timeout, f)))

@@ -62,11 +62,16 @@ static void on_gone(void *arg)
 	*(struct ctl_client **)arg = NULL;
 }
 
+static enum err rpc_follow(struct rpc_call *call, struct why *why)
+{
+	return ctl_client_on_gone(call->client, on_gone, &waiting) ? OK : refuse(why, "this connection follows already");
+}
+
 static enum err rpc_later(struct rpc_call *call, struct why *why)
 {
-	(void)why;
+	if (!ctl_client_on_gone(call->client, on_gone, &waiting))
+		return refuse(why, "this connection waits already");
 	waiting = call->client;
-	ctl_client_on_gone(call->client, on_gone, &waiting);
 	call->later = true;
 	return OK;
 }
@@ -86,6 +91,7 @@ static enum err rpc_wake(struct rpc_call *call, struct why *why)
 
 const struct rpc_method rpc_methods[] = {
 	{ "echo", false, rpc_echo }, { "refuse", false, rpc_refuse }, { "big", true, rpc_big }, { "later", false, rpc_later },
+	{ "follow", false, rpc_follow },
 	{ "wake", false, rpc_wake }, { NULL, false, NULL },
 };
 
@@ -254,6 +260,9 @@ static void test_rights(void **state)
 	assert_int_equal(ctl_server_new(&other, &b->vd, longer, &why), REFUSED);
 	assert_non_null(strstr(why.text, "107 bytes"));
 	assert_int_equal(ctl_server_new(&other, &b->vd, "/nonexistent/c.sock", &why), OURS);
+	assert_int_equal(ctl_server_new(&other, &b->vd, b->path, &why), REFUSED); // somebody listens there
+	assert_non_null(strstr(why.text, "another daemon listens there"));
+	assert_serves(b);
 }
 
 static void test_bad_requests(void **state)
@@ -339,6 +348,24 @@ static void test_binary(void **state)
 		close(fd);
 	}
 	assert_serves(b);
+}
+
+// A text that was cut in the middle of a character must not swallow the answer.
+static void test_cut_text(void **state)
+{
+	struct bed *b = *state;
+	char line[200];
+	for (unsigned before = 36; before < 41; before++) { // the cut falls on each byte of the character
+		int n = snprintf(line, sizeof(line), "{\"id\":%u,\"method\":\"refuse\",\"params\":{\"text\":\"%.*s\xf0\x9f\x90\x99 tail\"}}\n",
+				 before, (int)before, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+		int fd = dial(b);
+		assert_true(say(fd, line, (size_t)n));
+		json_t *j = hear(fd);
+		if (!j)
+			fail_msg("no answer when byte %u of the text is cut", before);
+		assert_int_equal(error_code(j), -32000);
+		close(fd);
+	}
 }
 
 static void test_nesting(void **state)
@@ -442,6 +469,45 @@ static void test_later(void **state)
 	close(second);
 }
 
+// What waits for a client's end is told once; a second one is refused instead of forgotten.
+static void test_one_at_a_time(void **state)
+{
+	struct bed *b = *state;
+	int fd = dial(b), other = dial(b);
+	assert_true(tell(fd, "{\"id\":1,\"method\":\"follow\"}\n"));
+	json_t *j = hear(fd);
+	assert_non_null(json_object_get(j, "result"));
+	json_decref(j);
+	assert_true(tell(fd, "{\"id\":2,\"method\":\"follow\"}\n"));
+	assert_int_equal(error_code(hear(fd)), -32000);
+	assert_true(tell(fd, "{\"id\":3,\"method\":\"later\"}\n"));
+	assert_int_equal(error_code(hear(fd)), -32000);
+	assert_true(tell(fd, "{\"id\":4,\"method\":\"echo\"}\n")); // other requests are answered
+	json_decref(hear(fd));
+	close(fd);
+	assert_true(tell(other, "{\"id\":5,\"method\":\"echo\"}\n"));
+	json_decref(hear(other));
+	usleep(20000);
+	assert_int_equal(gone, 1);
+	// while a request waits, the connection takes no other
+	assert_true(tell(other, "{\"id\":6,\"method\":\"later\"}\n{\"id\":7,\"method\":\"echo\"}\n"));
+	assert_int_equal(error_code(hear(other)), -32002);
+	close(other);
+}
+
+// A request without an id is done and not answered.
+static void test_notification(void **state)
+{
+	struct bed *b = *state;
+	int fd = dial(b);
+	assert_true(tell(fd, "{\"method\":\"echo\"}\n{\"method\":\"refuse\"}\n{\"id\":9,\"method\":\"echo\"}\n"));
+	json_t *j = hear(fd);
+	assert_int_equal(json_integer_value(json_object_get(j, "id")), 9);
+	json_decref(j);
+	assert_int_equal(calls, 2);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -449,11 +515,14 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_bad_requests, bed_open, bed_close),
 		cmocka_unit_test_setup_teardown(test_long_line, bed_open, bed_close),
 		cmocka_unit_test_setup_teardown(test_binary, bed_open, bed_close),
+		cmocka_unit_test_setup_teardown(test_cut_text, bed_open, bed_close),
 		cmocka_unit_test_setup_teardown(test_nesting, bed_open, bed_close),
 		cmocka_unit_test_setup_teardown(test_pieces, bed_open, bed_close),
 		cmocka_unit_test_setup_teardown(test_slow_reader, bed_open, bed_close),
 		cmocka_unit_test_setup_teardown(test_many, bed_open, bed_close),
 		cmocka_unit_test_setup_teardown(test_later, bed_open, bed_close),
+		cmocka_unit_test_setup_teardown(test_one_at_a_time, bed_open, bed_close),
+		cmocka_unit_test_setup_teardown(test_notification, bed_open, bed_close),
 	};
 	return cmocka_run_group_tests_name("ctl", tests, NULL, NULL);
 }
