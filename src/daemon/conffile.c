@@ -67,12 +67,33 @@ static const struct options_port *wanted(const struct options *o, const char *id
 static enum err check(struct vd *vd, const struct options *o, struct why *why)
 {
 	for (unsigned i = 0; i < o->n_ports; i++) {
-		struct port *p = vd_port_find(vd, o->ports[i].spec.id);
-		if (!p || port_origin(p) == VD_ORIGIN_RUNTIME)
+		const struct options_port *w = &o->ports[i];
+		const struct port *p = vd_port_find(vd, w->spec.id);
+		struct why inner;
+		if (p && vd_port_set(vd, w->spec.id, &w->spec, true, &inner) != OK)
+			return refuse(why, "%s: %s%s", w->where, inner.text,
+				      port_origin(p) == VD_ORIGIN_RUNTIME ? " (it was added at run time)" : "");
+	}
+	return OK;
+}
+
+// The ports that are not there yet: all, or none.
+static enum err add_new(struct vd *vd, const struct options *o, struct why *why)
+{
+	bool added[OPTIONS_MAX_PORTS] = { false };
+	struct why inner, unused;
+	for (unsigned i = 0; i < o->n_ports; i++) {
+		const struct options_port *w = &o->ports[i];
+		if (vd_port_find(vd, w->spec.id))
 			continue;
-		enum err e = vd_port_set(vd, o->ports[i].spec.id, &o->ports[i].spec, true, why);
-		if (e != OK)
-			return e;
+		if (vd_port_add(vd, &w->spec, VD_ORIGIN_CONFIG, &inner) == OK) {
+			added[i] = true;
+			continue;
+		}
+		for (unsigned k = 0; k < i; k++)
+			if (added[k])
+				vd_port_del(vd, o->ports[k].spec.id, &unused);
+		return refuse(why, "%s: port %s: %s", w->where, w->spec.id, inner.text);
 	}
 	return OK;
 }
@@ -89,29 +110,33 @@ static void remove_gone(struct vd *vd, const struct options *o)
 	}
 }
 
-enum err conffile_reload(struct vd *vd, const char *path, struct why *why)
+static enum err read_again(const struct options *now, struct options *next, struct why *why)
+{
+	options_init(next);
+	next->given = now->given; // the command line still wins
+	enum err e = conffile_read(next, now->config, why);
+	if (e == OK)
+		e = options_check(next, why);
+	return e == OK ? options_may_reload(now, next, why) : e;
+}
+
+enum err conffile_reload(struct vd *vd, struct options *now, struct why *why)
 {
 	struct options o;
-	options_init(&o);
-	enum err e = conffile_read(&o, path, why);
-	if (e == OK)
-		e = options_check(&o, why);
+	enum err e = read_again(now, &o, why);
 	if (e == OK)
 		e = check(vd, &o, why);
-	if (e != OK) {
-		options_free(&o);
-		return e;
-	}
-	remove_gone(vd, &o);
-	for (unsigned i = 0; i < o.n_ports; i++) {
-		const struct port_spec *s = &o.ports[i].spec;
-		struct port *p = vd_port_find(vd, s->id);
+	if (e == OK)
+		e = add_new(vd, &o, why); // what can fail comes first
+	for (unsigned i = 0; e == OK && i < o.n_ports; i++) {
 		struct why one;
-		enum err r = !p ? vd_port_add(vd, s, VD_ORIGIN_CONFIG, &one) :
-			     port_origin(p) == VD_ORIGIN_RUNTIME ? OK : vd_port_set(vd, s->id, s, false, &one);
-		if (r != OK)
-			log_err("reload: %s: %s", o.ports[i].where, one.text);
+		if (vd_port_set(vd, o.ports[i].spec.id, &o.ports[i].spec, false, &one) != OK)
+			log_err("reload: %s: %s", o.ports[i].where, one.text); // the store failed: the others go on
+	}
+	if (e == OK) {
+		remove_gone(vd, &o);
+		options_reload(now, &o);
 	}
 	options_free(&o);
-	return OK;
+	return e;
 }

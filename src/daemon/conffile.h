@@ -8,8 +8,8 @@
 
 // REFUSED names file:line. FILE.d may be missing.
 enum err conffile_read(struct options *o, const char *path, struct why *why);
-// SIGHUP: read again and apply the ports that differ, all or nothing; ports added at run time stay. What would need a reconnect is
-// refused by name, and nothing is changed.
-enum err conffile_reload(struct vd *vd, const char *path, struct why *why);
+// SIGHUP: read now->config again and apply what differs, all or nothing: ports (those added at run time and on the command line stay)
+// and the log level. What would need a reconnect or a restart is refused by name, and nothing is changed.
+enum err conffile_reload(struct vd *vd, struct options *now, struct why *why);
 
 #endif

@@ -15,7 +15,8 @@ static const char *env(const char *name)
 
 static enum err place(char *out, size_t size, const char *base, const char *tail, const char *private_name, struct why *why)
 {
-	int n = snprintf(out, size, "%s%s%s%s", base, tail, private_name ? "/" : "", private_name ? private_name : "");
+	int first = (int)strcspn(base, ":"); // systemd gives a list
+	int n = snprintf(out, size, "%.*s%s%s%s", first, base, tail, private_name ? "/" : "", private_name ? private_name : "");
 	return n >= 0 && (size_t)n < size ? OK : refuse(why, "directory %s%s is too long", base, tail);
 }
 

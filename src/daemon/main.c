@@ -39,7 +39,7 @@ static void on_reload(void *arg, int fd, int ready)
 	(void)ready;
 	if (!l->o.config)
 		log_warn("SIGHUP: there is no --config to read again");
-	else if (conffile_reload(l->vd, l->o.config, &why) != OK)
+	else if (conffile_reload(l->vd, &l->o, &why) != OK)
 		log_err("reload refused, nothing was changed: %s", why.text);
 	else
 		log_info("configuration read again");

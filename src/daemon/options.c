@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bits.h"
+
 enum opt_id { O_CONFIG, O_PORT, O_STATE, O_RUNTIME, O_CONTROL, O_HTTP, O_THREADS, O_CPUS, O_POLL, O_HOLD, O_NOKEEPER, O_SANDBOX,
 	      O_DURABILITY, O_LOGLEVEL, O_CHECK, O_SOCKET, O_FD, O_CAPS, O_VERSION, O_HELP, O_N };
 
@@ -279,6 +281,40 @@ enum err options_check(struct options *o, struct why *why)
 				return refuse(why, "port '%s' is given twice: %s and %s", o->ports[i].spec.id, o->ports[k].where,
 					      o->ports[i].where);
 	return OK;
+}
+
+static bool text_equal(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+enum err options_may_reload(const struct options *now, const struct options *next, struct why *why)
+{
+	const struct {
+		enum opt_id id;
+		bool equal;
+	} rows[] = {
+		{ O_STATE, text_equal(now->state_dir, next->state_dir) },
+		{ O_RUNTIME, text_equal(now->runtime_dir, next->runtime_dir) },
+		{ O_CONTROL, text_equal(now->control, next->control) },
+		{ O_THREADS, now->threads == next->threads },
+		{ O_CPUS, now->n_cpus == next->n_cpus && memcmp(now->cpus, next->cpus, sizeof(now->cpus)) == 0 },
+		{ O_POLL, now->poll_auto == next->poll_auto && now->poll_us == next->poll_us },
+		{ O_HOLD, now->hold_total == next->hold_total },
+		{ O_DURABILITY, now->durability == next->durability },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		if (!(now->given >> rows[i].id & 1) && !rows[i].equal)
+			return refuse(why, "%s can't change while the daemon runs: restart it", table[rows[i].id].name);
+	return OK;
+}
+
+void options_reload(struct options *now, const struct options *next)
+{
+	if ((now->given >> O_LOGLEVEL & 1) || now->log_level == next->log_level)
+		return;
+	now->log_level = next->log_level;
+	log_set_level(now->log_level);
 }
 
 void options_print(const struct options *o, FILE *out)

@@ -53,6 +53,11 @@ enum err options_parse_argv(struct options *o, int argc, char **argv, struct why
 enum err options_set_from_file(struct options *o, const char *name, const char *value, const char *where, struct why *why);
 // What can only be seen when all is read: double ids, --socket-path beside --fd...
 enum err options_check(struct options *o, struct why *why);
+// Of a configuration that was read again: REFUSED by name if it differs in what can't change while the daemon runs. What the command
+// line gave is not compared.
+enum err options_may_reload(const struct options *now, const struct options *next, struct why *why);
+// Take over the scalars that may change: the log level.
+void options_reload(struct options *now, const struct options *next);
 // The effective configuration as a configuration file.
 void options_print(const struct options *o, FILE *out);
 void options_help(FILE *out);

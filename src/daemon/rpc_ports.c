@@ -86,8 +86,9 @@ json_t *rpc_port_json(struct vd *vd, const struct port *p)
 	bool has = port_device(p, &dev);
 	char text[SPEC_TEXT_MAX];
 	spec_format(s, text, sizeof(text));
-	return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:o,s:o,s:i,s:s,s:s,s:I}", "id", s->id, "kind",
-			 spec_kind_name(s->kind), "net", s->net, "origin", vd_origin_name(port_origin(p)), "label", s->label, "guest",
+	const char *mode = s->kind != SPEC_VHOST_USER ? NULL : s->mode == SPEC_CLIENT ? "client" : "server";
+	return json_pack("{s:s,s:s,s:s?,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:o,s:o,s:i,s:s,s:s,s:I}", "id", s->id, "kind",
+			 spec_kind_name(s->kind), "mode", mode, "net", s->net, "origin", vd_origin_name(port_origin(p)), "label", s->label, "guest",
 			 s->guest, "state", port_state_name(port_state(p)), "reason", reason, "hint", hint, "generation",
 			 (json_int_t)(has ? dev.generation : 0), "sessions", list, "macs", macs.list, "crashes", (int)port_crashes(p),
 			 "path", port_path(p), "spec", text, "held", (json_int_t)dp_hold_level(port_dp(p)).held);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "base/utf8.h"
 #include "daemon/spec_keys.h"
 #include "dev/dev.h"
 #include "net/eth.h"
@@ -122,6 +123,8 @@ static enum err parse_number(const struct key *k, const char *value, uint64_t *o
 
 static enum err store_text(const struct key *k, char *to, size_t room, const char *value, struct why *why)
 {
+	if (!utf8_ok(value))
+		return refuse(why, "%s=: holds control characters or bytes that are no UTF-8", k->name);
 	if (strlen(value) >= room)
 		return refuse(why, "%s=%.60s...: %zu bytes, at most %zu are possible%s", k->name, value, strlen(value), room - 1,
 			      k->type == T_PATH ? " for a socket's path: use a shorter one, or a link to its folder" : "");
@@ -219,7 +222,7 @@ static unsigned distance(const char *a, size_t n, const char *b)
 static enum err unknown_key(const char *name, size_t len, struct why *why)
 {
 	const char *near = NULL;
-	unsigned best = 4;
+	unsigned best = len < 4 ? (unsigned)len : 4; // a shorter word is near to nearly everything
 	for (size_t i = 0; i < ARRAY_LEN(spec_keys); i++) {
 		unsigned d = distance(name, len, spec_keys[i].name);
 		if (d < best) {

@@ -278,11 +278,19 @@ static const struct port *find(struct vd *vd, const char *id)
 	return vd_port_find(vd, id);
 }
 
+static void now_open(struct options *now, const struct files *f)
+{
+	options_init(now);
+	now->config = strdup(f->conf);
+}
+
 static void test_reload(void **state)
 {
 	struct files *f = *state;
 	struct vd vd = { .n = 0 };
 	struct why why;
+	struct options now;
+	now_open(&now, f);
 	add(&vd, "vhost-user,id=keep", VD_ORIGIN_CONFIG);
 	add(&vd, "vhost-user,id=gone", VD_ORIGIN_CONFIG);
 	add(&vd, "vhost-user,id=change", VD_ORIGIN_CONFIG);
@@ -290,7 +298,7 @@ static void test_reload(void **state)
 	add(&vd, "null,id=runtime", VD_ORIGIN_RUNTIME);
 	vd.adds = 0;
 	put(f->dir, "v.conf", "port vhost-user,id=keep\nport vhost-user,id=change,hold-ms=7\nport null,id=new\n");
-	assert_int_equal(conffile_reload(&vd, f->conf, &why), OK);
+	assert_int_equal(conffile_reload(&vd, &now, &why), OK);
 	assert_int_equal(vd.adds, 1);
 	assert_int_equal(vd.dels, 1);
 	assert_int_equal(vd.sets, 1);
@@ -301,8 +309,13 @@ static void test_reload(void **state)
 	assert_non_null(find(&vd, "runtime"));
 	// the same again changes nothing
 	vd.adds = vd.dels = vd.sets = 0;
-	assert_int_equal(conffile_reload(&vd, f->conf, &why), OK);
+	assert_int_equal(conffile_reload(&vd, &now, &why), OK);
 	assert_int_equal(vd.adds + vd.dels + vd.sets, 0);
+	// a port of the same name that was added at run time takes the file's settings, if it can
+	put(f->dir, "v.conf", "port vhost-user,id=keep\nport vhost-user,id=change,hold-ms=7\nport null,id=new\nport null,id=runtime,label=x\n");
+	assert_int_equal(conffile_reload(&vd, &now, &why), OK);
+	assert_string_equal(find(&vd, "runtime")->spec.label, "x");
+	options_free(&now);
 }
 
 // All or nothing: one difference that can't be applied, and none is.
@@ -311,16 +324,60 @@ static void test_reload_refused(void **state)
 	struct files *f = *state;
 	struct vd vd = { .n = 0 };
 	struct why why;
+	struct options now;
+	now_open(&now, f);
 	add(&vd, "vhost-user,id=gone", VD_ORIGIN_CONFIG);
 	add(&vd, "vhost-user,id=change", VD_ORIGIN_CONFIG);
 	vd.adds = 0;
 	put(f->dir, "v.conf", "port vhost-user,id=change,queues=2\nport null,id=new\n");
-	assert_int_equal(conffile_reload(&vd, f->conf, &why), REFUSED);
+	assert_int_equal(conffile_reload(&vd, &now, &why), REFUSED);
 	assert_non_null(strstr(why.text, "queues"));
 	assert_non_null(strstr(why.text, "change"));
-	put(f->dir, "v.conf", "port null,id=new\nwarp 9\n");
-	assert_int_equal(conffile_reload(&vd, f->conf, &why), REFUSED);
+	assert_non_null(strstr(why.text, "v.conf:1: "));
 	assert_int_equal(vd.adds + vd.dels + vd.sets, 0);
+	static const struct {
+		const char *text, *needle;
+	} rows[] = {
+		{ "port vhost-user,id=change\nwarp 9\n", "v.conf:2: unknown option 'warp'" },
+		{ "port vhost-user,id=change\nthreads 2\n", "threads can't change while the daemon runs" },
+		{ "port vhost-user,id=change\nhold-total 1M\n", "hold-total can't change" },
+		{ "cpus 1\nport vhost-user,id=change\n", "cpus can't change" },
+		{ "state-dir /x\n", "state-dir can't change" },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		put(f->dir, "v.conf", rows[i].text);
+		assert_int_equal(conffile_reload(&vd, &now, &why), REFUSED);
+		if (!strstr(why.text, rows[i].needle))
+			fail_msg("\"%s\" does not say \"%s\"", why.text, rows[i].needle);
+	}
+	assert_int_equal(vd.adds + vd.dels + vd.sets, 0);
+	// the second of two new ports can't be added: the first does not stay, what was there is not deleted
+	put(f->dir, "v.conf", "port null,id=new\nport null,id=taken\nport vhost-user,id=change,hold-ms=7\n");
+	vd.unaddable = "taken";
+	assert_int_equal(conffile_reload(&vd, &now, &why), REFUSED);
+	assert_non_null(strstr(why.text, "v.conf:2: port taken: "));
+	assert_null(find(&vd, "new"));
+	assert_non_null(find(&vd, "gone"));
+	assert_int_equal(find(&vd, "change")->spec.hold_ms, 1000);
+	options_free(&now);
+}
+
+static void test_reload_log_level(void **state)
+{
+	struct files *f = *state;
+	struct vd vd = { .n = 0 };
+	struct options now;
+	struct why why;
+	enum log_level before = log_level();
+	now_open(&now, f);
+	put(f->dir, "v.conf", "log-level debug\n");
+	assert_int_equal(conffile_reload(&vd, &now, &why), OK);
+	assert_int_equal(log_level(), LOG_LDEBUG);
+	log_set_level(LOG_LERR); // as vringctl does: the same file again does not take it back
+	assert_int_equal(conffile_reload(&vd, &now, &why), OK);
+	assert_int_equal(log_level(), LOG_LERR);
+	log_set_level(before);
+	options_free(&now);
 }
 
 static void test_dirs(void **state)
@@ -329,7 +386,7 @@ static void test_dirs(void **state)
 	struct why why;
 	char out[256], tiny[8], deep[160];
 	struct stat st;
-	setenv("RUNTIME_DIRECTORY", "/x/run", 1);
+	setenv("RUNTIME_DIRECTORY", "/x/run:/x/other", 1); // systemd's list
 	setenv("STATE_DIRECTORY", "/x/state", 1);
 	assert_int_equal(dirs_runtime(out, sizeof(out), NULL, &why), OK);
 	assert_string_equal(out, "/x/run");
@@ -367,6 +424,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_file_bad, files_open, files_close),
 		cmocka_unit_test_setup_teardown(test_reload, files_open, files_close),
 		cmocka_unit_test_setup_teardown(test_reload_refused, files_open, files_close),
+		cmocka_unit_test_setup_teardown(test_reload_log_level, files_open, files_close),
 		cmocka_unit_test_setup_teardown(test_dirs, files_open, files_close),
 	};
 	return cmocka_run_group_tests_name("options", tests, NULL, NULL);
