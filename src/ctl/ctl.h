@@ -48,7 +48,7 @@ void print_fdb(const json_t *r);
 void print_stats(const json_t *r);
 void print_event(const json_t *e);
 void print_migrations(const json_t *r);
-void print_paste(const json_t *port, bool libvirt);
+bool print_paste(const json_t *port, bool libvirt); // false, with a line on stderr: it has no socket
 const char *text_of(const json_t *o, const char *name); // "-" if it is none
 long long int_of(const json_t *o, const char *name);
 

@@ -67,7 +67,7 @@ static bool parse(struct ctl *c, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct ctl c = { .interval_s = 1 };
+	struct ctl c = { .interval_s = 1, .timeout_s = -1 };
 	int words = 0;
 	if (!parse(&c, argc, argv)) {
 		fprintf(stderr, "see vringctl --help\n");
@@ -75,9 +75,14 @@ int main(int argc, char **argv)
 	}
 	const struct verb *v = find(argc - optind, argv + optind, &words);
 	if (!v) {
-		if (optind < argc)
-			fprintf(stderr, "vringctl: unknown verb '%s'\n", argv[optind]);
-		help(stderr);
+		const char *word = optind < argc ? argv[optind] : NULL;
+		if (!word)
+			help(stderr);
+		else if (strcmp(word, "upgrade") == 0)
+			fprintf(stderr, "vringctl: upgrade: this version does not build it; restart the daemon, front ends reconnect\n");
+		else
+			fprintf(stderr, "vringctl: unknown verb '%s%s%s'; see vringctl --help\n", word, optind + 1 < argc ? " " : "",
+				optind + 1 < argc ? argv[optind + 1] : "");
 		return 2;
 	}
 	c.argc = argc - optind - words;

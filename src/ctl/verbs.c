@@ -45,11 +45,10 @@ static int run_ports(struct ctl *c, const struct verb *v)
 	}
 	struct client *cl = client_open(c);
 	json_t *r = cl ? client_call(cl, "ports", id_params(c)) : NULL;
-	if (r)
-		print_paste(json_array_get(json_object_get(r, "ports"), 0), c->libvirt);
+	bool ok = r && print_paste(json_array_get(json_object_get(r, "ports"), 0), c->libvirt);
 	json_decref(r);
 	client_close(cl);
-	return r ? 0 : 1;
+	return ok ? 0 : 1;
 }
 
 static int run_stats(struct ctl *c, const struct verb *v)
@@ -100,14 +99,16 @@ static int run_events(struct ctl *c, const struct verb *v)
 		json_decref(e);
 	}
 	client_close(cl);
-	return 0;
+	if (c->follow)
+		fprintf(stderr, "vringctl: the daemon closed the connection\n");
+	return c->follow ? 1 : 0;
 }
 
 static int run_wait(struct ctl *c, const struct verb *v)
 {
 	struct client *cl = client_open(c);
 	json_t *params = json_pack("{s:s,s:s}", "id", c->argv[0], "state", c->argv[1]);
-	if (c->timeout_s > 0)
+	if (c->timeout_s >= 0)
 		json_object_set_new(params, "timeout_ms", json_integer((json_int_t)(c->timeout_s * 1000)));
 	int rc = cl ? finish(c, client_call(cl, v->method, params), NULL) : 1;
 	client_close(cl);
@@ -186,9 +187,10 @@ static int run_dump(struct ctl *c, const struct verb *v)
 		json_dumpf(row, stdout, JSON_COMPACT);
 		putchar('\n');
 	}
-	json_decref(r);
 	client_close(cl);
-	return r ? 0 : 1;
+	bool ok = r != NULL;
+	json_decref(r);
+	return ok ? 0 : 1;
 }
 
 const struct verb verbs[] = {
