@@ -309,9 +309,14 @@ static enum err clear_stale(const char *path, const struct sockaddr_un *sa, stru
 	int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	int rc = probe >= 0 ? connect(probe, (const struct sockaddr *)sa, sizeof(*sa)) : -1;
 	int e = errno;
+	struct ucred peer = { .pid = 0 };
+	socklen_t len = sizeof(peer);
+	if (rc == 0)
+		getsockopt(probe, SOL_SOCKET, SO_PEERCRED, &peer, &len);
 	fd_reset(&probe);
 	if (rc == 0 || e == EAGAIN)
-		return refuse(why, "control socket %.120s: another daemon listens there; give another --control", path);
+		return refuse(why, "control socket %.110s: another daemon listens there, pid %d; give another --control", path,
+			      (int)peer.pid);
 	unlink(path);
 	return OK;
 }

@@ -1,6 +1,8 @@
 #include "daemon/dirs.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,4 +61,16 @@ enum err dirs_make(const char *path, unsigned mode, struct why *why)
 	if (mkdir(copy, mode) != 0 && errno != EEXIST)
 		return ours(why, "making %s: %s", copy, strerror(errno));
 	return OK;
+}
+
+void dirs_remove(const char *path)
+{
+	DIR *dir = opendir(path);
+	if (!dir)
+		return;
+	for (struct dirent *e = readdir(dir); e; e = readdir(dir))
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+			unlinkat(dirfd(dir), e->d_name, 0);
+	closedir(dir);
+	rmdir(path);
 }

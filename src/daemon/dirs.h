@@ -12,5 +12,7 @@ enum err dirs_runtime(char *out, size_t size, const char *private_name, struct w
 enum err dirs_state(char *out, size_t size, const char *private_name, struct why *why);
 // Create it and its parents, mode 0755 for the parents.
 enum err dirs_make(const char *path, unsigned mode, struct why *why);
+// Remove a folder and the files in it (no folders in it); what can't be removed stays.
+void dirs_remove(const char *path);
 
 #endif

@@ -123,6 +123,12 @@ static void stop(struct life *l)
 	ctl_server_free(l->ctl);
 	vd_free(l->vd);
 	loop_free(l->loop);
+	if (l->o.fd >= 0) { // named after this process: of no use to the next
+		if (!l->o.state_dir)
+			dirs_remove(l->state_dir);
+		if (!l->o.runtime_dir)
+			dirs_remove(l->runtime_dir);
+	}
 }
 
 static int run(struct life *l)

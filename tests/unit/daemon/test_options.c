@@ -407,7 +407,10 @@ static void test_dirs(void **state)
 	assert_int_equal(dirs_make(deep, 0700, &why), OK); // it is there: fine
 	assert_int_equal(stat(deep, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0700);
-	rmdir(deep);
+	put(deep, "a", "x");
+	dirs_remove(deep);
+	assert_int_equal(stat(deep, &st), -1);
+	dirs_remove(deep); // nothing there: nothing happens
 	put(f->dir, "v.conf", "");
 	snprintf(deep, sizeof(deep), "%s/sub", f->conf);
 	assert_int_equal(dirs_make(deep, 0700, &why), OURS); // below a file
