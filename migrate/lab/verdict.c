@@ -73,6 +73,25 @@ static uint64_t explained_losses(const struct results *r)
 	return n;
 }
 
+// Why vringd dropped frames, by its own count: what was lost is explained by this.
+static void tell_drops(struct results *r)
+{
+	static const char *const dirs[] = { "in", "out" };
+	char text[200] = "none";
+	size_t n = 0, k;
+	json_t *port, *count;
+	const char *reason;
+	for (unsigned i = 0; i < 2; i++)
+		json_array_foreach(json_object_get(r->stats[i], "stats"), k, port)
+			for (unsigned d = 0; d < 2; d++)
+				json_object_foreach(json_object_get(json_object_get(port, dirs[d]), "drops"), reason, count)
+					if (n + 60 < sizeof(text))
+						n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s %s %s %lld", n ? ", " : "",
+								      json_string_value(json_object_get(port, "id")), dirs[d], reason,
+								      (long long)json_integer_value(count));
+	add(r, true, "dropped by vringd", "", "%s", text)->state = VERDICT_INFO;
+}
+
 static void judge_traffic(struct results *r)
 {
 	struct totals t = count_all(r);
@@ -88,6 +107,7 @@ static void judge_traffic(struct results *r)
 	if (t.beyond)
 		add(r, false, "told apart", "all", "%" PRIu64 " sequence numbers were too large to check", t.beyond);
 	add(r, true, "out of order", "", "%" PRIu64, t.reordered)->state = VERDICT_INFO;
+	tell_drops(r);
 	add(r, true, "dropped by the guests' own UDP", "", "%" PRIu64, t.own_drops)->state = VERDICT_INFO;
 	add(r, t.carrier_changes == 0 && t.reboots == 0, "seen by the guests", "0 link changes, 0 reboots",
 		"%" PRIu64 " link changes, %" PRIu64 " reboots", t.carrier_changes, t.reboots);
