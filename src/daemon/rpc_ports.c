@@ -123,13 +123,12 @@ static json_t *ring_json(const struct session *s, unsigned q)
 	const struct dev *dev = session_dev(s);
 	const struct snap_ring *r = &dev_snap(dev)->ring[q];
 	struct vring *v = dev_ring(dev, q);
-	struct vring_pos pos = { 0, 0 };
-	if (v)
-		pos = vring_position(v);
+	// the position is the data thread's; completion is in order, so used.idx in guest memory says it as well
+	uint16_t used = v ? vring_used_idx(v) : 0;
 	return json_pack("{s:i,s:s,s:I,s:b,s:b,s:b,s:I,s:o,s:o,s:I,s:I,s:o}", "ring", (int)q, "dir", q % 2 ? "in" : "out", "size",
 			 (json_int_t)r->num, "started", r->started, "enabled", r->enabled, "running", session_ring_published(s, q), "base",
-			 (json_int_t)r->base, "next_avail", v ? json_integer(pos.avail) : json_null(), "next_used",
-			 v ? json_integer(pos.used) : json_null(), "kicks", (json_int_t)(v ? atomic_load(&v->kicks) : 0), "calls",
+			 (json_int_t)r->base, "next_avail", v ? json_integer(used) : json_null(), "next_used",
+			 v ? json_integer(used) : json_null(), "kicks", (json_int_t)(v ? atomic_load(&v->kicks) : 0), "calls",
 			 (json_int_t)(v ? atomic_load(&v->calls) : 0), "broken",
 			 v && v->broken && v->broken_why ? json_string(v->broken_why) : json_null());
 }
