@@ -196,13 +196,17 @@ void deliver_rx_kick(struct worker *w, struct dp_port *port, unsigned pair)
 	struct dp_queue *rx = &port->q[2 * pair];
 	atomic_store(&rx->dead, false);
 	deliver_hold(w, port);
+	if (!atomic_load(&port->hold.gate))
+		rxsess_quiet(w, port, pair); // nobody waits for buffers now: no more kicks for them
+	if (atomic_load(&w->dp->stalled) == 0)
+		return;
 	for (unsigned i = 0; i < DP_MAX_PORTS; i++) {
 		struct dp_port *src = atomic_load_explicit(&w->dp->port[i], memory_order_acquire);
 		if (!src || src->kind != DP_VHOST)
 			continue;
 		for (unsigned p = 0; p < DP_MAX_PAIRS; p++) {
-			uint16_t want = port->index;
-			if (atomic_compare_exchange_strong(&src->q[2 * p + 1].stall_port, &want, FDB_NO_PORT))
+			struct dp_queue *q = &src->q[2 * p + 1];
+			if (atomic_load(&q->stall_port) == port->index && queue_stall(w->dp, q, FDB_NO_PORT))
 				worker_ask_tx(dp_owner(src, p), i, p);
 		}
 	}

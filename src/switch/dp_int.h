@@ -169,6 +169,7 @@ struct dp {
 	int notes_fd;
 	_Atomic uint64_t note_bits[DP_MAX_PORTS / 64];
 	_Atomic uint64_t hold_used; // bytes of all ports
+	_Atomic unsigned stalled; // transmit rings that wait for a receiver
 };
 
 // dp.c
@@ -217,11 +218,24 @@ enum rxput { RX_OK, RX_FULL, RX_TOO_BIG, RX_BAD };
 enum rxput rxsess_put(struct worker *w, struct rxsess *s, struct frame *f);
 void rxsess_flush(struct worker *w, struct rxsess *s);
 bool rxsess_wait(struct worker *w, struct rxsess *s); // ask for kicks; true if buffers have come meanwhile
+void rxsess_quiet(struct worker *w, struct dp_port *port, unsigned pair); // ask for no more kicks
 // tap.c
 bool tap_run(struct worker *w, struct dp_port *port); // true: more may be there
 enum deliver tap_send(struct worker *w, struct dp_port *port, struct frame *f);
 // inject.c
 void inject_run(struct worker *w);
+
+// A transmit ring waits for port `to`, or (FDB_NO_PORT) for nobody any more. True: it waited before.
+static inline bool queue_stall(struct dp *dp, struct dp_queue *q, uint16_t to)
+{
+	bool was = atomic_exchange(&q->stall_port, to) != FDB_NO_PORT;
+	bool is = to != FDB_NO_PORT;
+	if (is && !was)
+		atomic_fetch_add(&dp->stalled, 1);
+	if (was && !is)
+		atomic_fetch_sub(&dp->stalled, 1);
+	return was;
+}
 
 static inline struct dp_ctr *ctr_of(struct worker *w, struct dp_port *port)
 {

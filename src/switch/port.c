@@ -203,7 +203,7 @@ void dp_ring_retract(struct dp_port *port, unsigned q)
 	else
 		atomic_fetch_sub(&w->polled_rings, 1);
 	dq->kick_fd = -1;
-	atomic_store(&dq->stall_port, FDB_NO_PORT);
+	queue_stall(port->dp, dq, FDB_NO_PORT);
 	dp_sync(port->dp);
 	port->kicks_past += atomic_load(&ring->kicks);
 	port->calls_past += atomic_load(&ring->calls);

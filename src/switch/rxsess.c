@@ -238,3 +238,14 @@ bool rxsess_wait(struct worker *w, struct rxsess *s)
 	gwrite_notify(s->ring, true);
 	return vring_pending(s->ring) != before;
 }
+
+// With event index a kick comes once for each wish; without it the driver kicks at every refill until it is told not to.
+void rxsess_quiet(struct worker *w, struct dp_port *port, unsigned pair)
+{
+	struct dp_queue *q = &port->q[2 * pair];
+	lock_ring(w, q);
+	struct vring *r = atomic_load_explicit(&q->ring, memory_order_acquire);
+	if (r && !r->event_idx && !r->broken)
+		gwrite_notify(r, false);
+	unlock_ring(w, q);
+}

@@ -122,7 +122,7 @@ static void forward(struct worker *w, struct dp_port *port, unsigned pair, struc
 		if (way == FRAME_UNICAST && deliver_one(w, dst, &w->frame, true, true) == DELIVER_FULL) {
 			struct dp_queue *q = &port->q[2 * pair + 1];
 			q->stall_until_us = clock_boot_us() + DP_STALL_US;
-			atomic_store(&q->stall_port, dst->index);
+			queue_stall(w->dp, q, dst->index);
 			b->stalled = true;
 			return;
 		}

@@ -179,7 +179,7 @@ static void check_stalled(struct worker *w)
 					atomic_store(&rx->dead, true);
 				}
 			}
-			atomic_store(&q->stall_port, FDB_NO_PORT);
+			queue_stall(w->dp, q, FDB_NO_PORT);
 			unsigned bit = index * DP_MAX_PAIRS + pair;
 			w->pend_tx[bit / 64] |= UINT64_C(1) << (bit % 64);
 		}
