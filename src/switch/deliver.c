@@ -45,7 +45,7 @@ static enum deliver hold_or_drop(struct worker *w, struct dp_port *dst, struct f
 	pthread_mutex_lock(&dst->hold.lock);
 	int state = atomic_load(&dst->rx_state);
 	if (atomic_load(&dst->rx_pairs) != 0) { // running, and older frames wait in front
-		res = atomic_load(&dst->hold.gate) ? hold_put(w, dst, f, true) : DELIVER_FULL;
+		res = atomic_load(&dst->hold.gate) ? hold_put(w, dst, f, false) : DELIVER_FULL;
 	} else if (state == DP_RX_PAUSED) {
 		atomic_store(&dst->hold.gate, true);
 		res = hold_put(w, dst, f, true);
@@ -61,7 +61,20 @@ static enum deliver hold_or_drop(struct worker *w, struct dp_port *dst, struct f
 
 // -- ring -----------------------------------------------------------------------------------------------------------------
 
-static enum deliver ring_put(struct worker *w, struct dp_port *dst, struct frame *f, bool may_stall)
+enum if_full {
+	FULL_DROP, // the source can't wait
+	FULL_STALL, // it can, for a moment: DELIVER_FULL, unless the receiver is known to be dead
+	FULL_KEEP, // the frame is kept by the caller: DELIVER_FULL, however long it takes
+};
+
+// A guest that has just started (arrived, returned) gets all that waited for it at once and may be slow at first: what does
+// not fit is kept for it a while longer.
+static bool starting(const struct dp_port *dst)
+{
+	return clock_boot_us() < atomic_load_explicit(&dst->starting_until_us, memory_order_relaxed);
+}
+
+static enum deliver ring_put(struct worker *w, struct dp_port *dst, struct frame *f, enum if_full full)
 {
 	struct rxsess *s = rxsess_get(w, dst, f->src_pair);
 	if (!s)
@@ -80,15 +93,30 @@ static enum deliver ring_put(struct worker *w, struct dp_port *dst, struct frame
 			break;
 		}
 		uint16_t seen = vring_avail_idx(s->ring);
-		if (atomic_load_explicit(&s->q->dead, memory_order_relaxed)) {
+		if (full != FULL_KEEP && atomic_load_explicit(&s->q->dead, memory_order_relaxed)) {
 			if (atomic_load(&s->q->dead_avail) == seen)
-				return drop_out(w, dst, DP_DROP_FULL);
+				return starting(dst) ? DELIVER_KEEP : drop_out(w, dst, DP_DROP_FULL);
 			atomic_store(&s->q->dead, false);
 		}
 		if (!rxsess_wait(w, s))
 			break;
 	}
-	return may_stall ? DELIVER_FULL : drop_out(w, dst, DP_DROP_FULL);
+	if (full != FULL_DROP)
+		return DELIVER_FULL;
+	return starting(dst) ? DELIVER_KEEP : drop_out(w, dst, DP_DROP_FULL);
+}
+
+// Behind whatever is kept already; its next kick brings it out.
+static enum deliver keep(struct worker *w, struct dp_port *dst, struct frame *f, bool unicast)
+{
+	if (!unicast)
+		return drop_out(w, dst, DP_DROP_FULL);
+	deliver_flush(w); // lock order: hold, then ring
+	pthread_mutex_lock(&dst->hold.lock);
+	atomic_store(&dst->hold.gate, true);
+	enum deliver res = hold_put(w, dst, f, false);
+	pthread_mutex_unlock(&dst->hold.lock);
+	return res;
 }
 
 enum deliver deliver_one(struct worker *w, struct dp_port *dst, struct frame *f, bool unicast, bool may_stall)
@@ -106,7 +134,9 @@ enum deliver deliver_one(struct worker *w, struct dp_port *dst, struct frame *f,
 	for (int attempt = 0; attempt < 3; attempt++) {
 		bool gate = atomic_load_explicit(&dst->hold.gate, memory_order_acquire);
 		if (!gate && atomic_load_explicit(&dst->rx_pairs, memory_order_acquire) != 0) {
-			enum deliver res = ring_put(w, dst, f, may_stall);
+			enum deliver res = ring_put(w, dst, f, may_stall ? FULL_STALL : FULL_DROP);
+			if (res == DELIVER_KEEP)
+				return keep(w, dst, f, unicast);
 			if (res != DELIVER_FULL || atomic_load(&dst->rx_pairs) != 0)
 				return res;
 			continue; // the ring went away under us
@@ -160,7 +190,7 @@ static enum deliver hold_deliver_first(struct worker *w, struct dp_port *port, s
 	f->hdr = rec->hdr;
 	f->src = port;
 	f->src_pair = 0;
-	return ring_put(w, port, f, true);
+	return ring_put(w, port, f, FULL_KEEP);
 }
 
 void deliver_hold(struct worker *w, struct dp_port *port)

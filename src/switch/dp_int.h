@@ -74,6 +74,7 @@ struct dp_port {
 	struct dp_bucket in_bucket, out_bucket, flood_bucket;
 
 	_Atomic int rx_state; // enum dp_rx_state, while no receive ring is published
+	_Atomic uint64_t starting_until_us; // hold-ms after its receive rings came in
 	_Atomic unsigned rx_pairs; // receive rings published: queues 0, 2, ... below 2 * rx_pairs
 	struct dp_queue q[DP_RINGS];
 	int tap_fd;
@@ -206,7 +207,7 @@ uint8_t *frame_linear(struct worker *w, const struct frame *f); // the whole fra
 enum tx_result { TX_IDLE, TX_MORE, TX_STALLED };
 enum tx_result source_run(struct worker *w, struct dp_port *port, unsigned pair);
 // deliver.c
-enum deliver { DELIVERED, DELIVER_DROPPED, DELIVER_FULL };
+enum deliver { DELIVERED, DELIVER_DROPPED, DELIVER_FULL, DELIVER_KEEP };
 enum deliver deliver_one(struct worker *w, struct dp_port *dst, struct frame *f, bool unicast, bool may_stall);
 void deliver_flood(struct worker *w, struct frame *f);
 void deliver_flush(struct worker *w); // publish all open receive rings, call at most once each

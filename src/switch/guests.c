@@ -33,7 +33,7 @@ void dp_hold_expire(struct dp_port *port, uint64_t now_us)
 	while ((rec = hold_first(&port->hold)) && !rec->forever && rec->until_us <= now_us)
 		drop_held(port, rec);
 	bool empty = atomic_load(&port->hold.frames) == 0;
-	if (empty && atomic_load(&port->rx_pairs) == 0)
+	if (empty)
 		atomic_store(&port->hold.gate, false);
 	hold_clock(&port->hold);
 	pthread_mutex_unlock(&port->hold.lock);

@@ -165,6 +165,8 @@ static void count_rx_pairs(struct dp_port *port)
 	unsigned n = 0;
 	while (n < DP_MAX_PAIRS && atomic_load(&port->q[2 * n].ring) && !atomic_load(&port->q[2 * n].discard))
 		n++;
+	if (n != 0 && atomic_load(&port->rx_pairs) == 0)
+		atomic_store(&port->starting_until_us, clock_boot_us() + (uint64_t)atomic_load(&port->hold_ms) * 1000);
 	atomic_store(&port->rx_pairs, n);
 }
 

@@ -187,7 +187,10 @@ static void test_dead_receiver(void **state)
 	(void)state;
 	struct dp *dp = gb_dp(1);
 	struct guestbed a, b, c;
-	two(&a, &b, dp, F_USUAL, 0);
+	struct dp_port_conf ca = gb_conf("a"), cb = gb_conf("b");
+	cb.hold_ms = 0; // or what does not fit just after the start would be kept
+	gb_open(&a, dp, &ca, F_USUAL, 0, true);
+	gb_open(&b, dp, &cb, F_USUAL, 0, true);
 	struct dp_port_conf cc = gb_conf("c");
 	exchange(&a, &b, 1, 64); // c is not there yet: it does not see the first frame flooded
 	gb_open(&c, dp, &cc, F_USUAL, 0, true);

@@ -116,6 +116,36 @@ static void test_move_ahead_of_rings(void **state)
 	dp_free(dp);
 }
 
+// A guest that has just arrived and is slow at first: what does not fit into its ring is kept, in order; later a receiver
+// that takes nothing loses frames as ever.
+static void test_slow_start(void **state)
+{
+	(void)state;
+	struct dp *dp = gb_dp(1);
+	struct guestbed a, b;
+	pair(&a, &b, dp);
+	struct dp_port_conf cb = gb_conf("b");
+	cb.hold_ms = 1500;
+	dp_port_reconf(dp, b.port, &cb);
+	gb_stop(&b, DP_RX_STOPPED);
+	send_range(&a, 0, GB_RING);
+	gb_run(&b); // the ring is full at once
+	usleep(20000);
+	send_range(&a, GB_RING, 4 * GB_RING); // and it takes nothing for longer than a sender is held up
+	usleep(20000);
+	expect_range(&b, 0, 4 * GB_RING);
+	assert_int_equal(gb_recv_no(&b, 30), -1);
+	usleep(1500000);
+	send_range(&a, 0, 3 * GB_RING);
+	struct dp_stats st;
+	dp_port_stats(b.port, &st);
+	assert_int_equal(st.drops_out[DP_DROP_FULL], 2 * GB_RING);
+	expect_range(&b, 0, GB_RING);
+	gb_close(&a);
+	gb_close(&b);
+	dp_free(dp);
+}
+
 static void test_return(void **state)
 {
 	(void)state;
@@ -229,7 +259,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_pause),	cmocka_unit_test(test_stop_and_move), cmocka_unit_test(test_return),
-		cmocka_unit_test(test_move_ahead_of_rings),
+		cmocka_unit_test(test_move_ahead_of_rings), cmocka_unit_test(test_slow_start),
 		cmocka_unit_test(test_too_old), cmocka_unit_test(test_one_address),   cmocka_unit_test(test_refused),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);
