@@ -61,6 +61,8 @@ static enum deliver hold_or_drop(struct worker *w, struct dp_port *dst, struct f
 
 // -- ring -----------------------------------------------------------------------------------------------------------------
 
+#define PUT_ATTEMPTS 8 // buffers that came while we asked for kicks are tried that often
+
 enum if_full {
 	FULL_DROP, // the source can't wait
 	FULL_STALL, // it can, for a moment: DELIVER_FULL, unless the receiver is known to be dead
@@ -81,7 +83,8 @@ static enum deliver ring_put(struct worker *w, struct dp_port *dst, struct frame
 		return DELIVER_FULL; // retracted this moment: the caller looks at the state again
 	if (atomic_load_explicit(&s->q->discard, memory_order_relaxed))
 		return drop_out(w, dst, DP_DROP_DISABLED);
-	for (int attempt = 0; attempt < 2; attempt++) {
+	int attempt;
+	for (attempt = 0; attempt < PUT_ATTEMPTS; attempt++) {
 		switch (rxsess_put(w, s, f)) {
 		case RX_OK:
 			return DELIVERED;
@@ -101,6 +104,8 @@ static enum deliver ring_put(struct worker *w, struct dp_port *dst, struct frame
 		if (!rxsess_wait(w, s))
 			break;
 	}
+	if (attempt == PUT_ATTEMPTS) // buffers came each time, and never enough: no kick may follow, so look again soon
+		worker_ask_rx(w, dst->index, s->pair);
 	if (full != FULL_DROP)
 		return DELIVER_FULL;
 	return starting(dst) ? DELIVER_KEEP : drop_out(w, dst, DP_DROP_FULL);
