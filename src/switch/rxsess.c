@@ -120,8 +120,10 @@ static enum rxput reserve(struct worker *w, struct rxsess *s, uint32_t need, str
 	while (t->len < need) {
 		if (r->broken)
 			return RX_BAD;
-		if (t->n_heads == avail)
+		if (t->n_heads == avail) {
+			s->seen = avail;
 			return RX_FULL;
+		}
 		if (t->n_heads == RXS_ELEMS)
 			return RX_TOO_BIG;
 		struct vchain c;
@@ -137,8 +139,7 @@ static enum rxput reserve(struct worker *w, struct rxsess *s, uint32_t need, str
 				return RX_BAD;
 			ctr_add(&ctr_of(w, s->port)->drops_out[DP_DROP_DESC], 1);
 			give_back_empty(s, c.head);
-			if (--avail == 0)
-				return RX_FULL;
+			avail--;
 			continue;
 		}
 		if (!r->mergeable && c.len < need)
@@ -233,10 +234,10 @@ enum rxput rxsess_put(struct worker *w, struct rxsess *s, struct frame *f)
 bool rxsess_wait(struct worker *w, struct rxsess *s)
 {
 	(void)w;
-	uint16_t before = vring_pending(s->ring);
 	publish(s); // what was filled is visible before we wait for more
 	gwrite_notify(s->ring, true);
-	return vring_pending(s->ring) != before;
+	// against what the refused attempt saw: buffers that came after that look and before our wish bring no kick
+	return vring_pending(s->ring) != s->seen;
 }
 
 // With event index a kick comes once for each wish; without it the driver kicks at every refill until it is told not to.
