@@ -37,6 +37,8 @@ struct vm_spec {
 	bool paused;   // -S
 };
 
+// Of each guest, in bytes: what the options say, or a little more where a QEMU needs that to migrate its guest whole.
+uint64_t vm_memory_bytes(const struct opts *o, const struct assets *a, bool kvm);
 // Start it and connect to its monitor. On failure nothing runs.
 enum err vm_start(struct vm *vm, const char *name, const struct vm_spec *spec, struct why *why);
 // Connect to the agent and wait until it answers.

@@ -88,7 +88,7 @@ static enum err finish_on_destination(struct lab *lab, struct vm *dst, struct ro
 	enum err e = OK;
 	if (lab->opts->verify_ram) {
 		progress("round %u: comparing all guest memory", r->number);
-		e = verify_ram(&lab->mover, dst, lab->opts->memory_bytes, r, why);
+		e = verify_ram(&lab->mover, dst, vm_memory_bytes(lab->opts, lab->assets, lab->kvm), r, why);
 		if (e == OK)
 			e = vm_explain(dst, qmp_call(&dst->qmp, "cont", NULL, NULL, why), why);
 	}
