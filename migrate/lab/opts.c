@@ -76,9 +76,9 @@ static const char help_text[] =
 	"  --rate N             datagrams a second each way (default 1000)\n"
 	"  --size N             bytes of each (default 1000)\n"
 	"  --queues N           queue pairs, and streams of datagrams (default 1)\n"
-	"  --memory M           of each guest (default 256M)\n"
-	"  --gap MS             how much longer than QEMU's own downtime the longest gap may be (default 50; 250 with TCG,\n"
-	"                       where the destination translates the guest's code anew before its first frame)\n"
+	"  --memory M           of each guest (default 128M)\n"
+	"  --gap MS             how much longer than QEMU's own downtime the longest gap may be (default 50), unless the\n"
+	"                       longest gap of an equal stretch without migration was more than that\n"
 	"  --duration S         length of the stretch without migration, and least length of those with one (default 4)\n"
 	"  --announce guest|switch          who announces besides the switch (default guest)\n"
 	"  --one-path           both QEMUs use one socket\n"
@@ -230,7 +230,7 @@ static bool check_together(const struct opts *o)
 
 enum opts_result opts_parse(struct opts *o, int argc, char **argv)
 {
-	*o = (struct opts){ .rounds = 1, .rate = 1000, .size = 1000, .queues = 1, .memory_bytes = UINT64_C(256) << 20, .duration_s = 4, .gap_ms = OPTS_GAP_DEFAULT };
+	*o = (struct opts){ .rounds = 1, .rate = 1000, .size = 1000, .queues = 1, .memory_bytes = UINT64_C(128) << 20, .duration_s = 4, .gap_ms = OPTS_GAP_DEFAULT };
 	int id, index;
 	optind = 1;
 	while ((id = getopt_long(argc, argv, "h", long_options, &index)) != -1) {

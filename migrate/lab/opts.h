@@ -9,7 +9,7 @@
 #include "base/err.h"
 #include "lab/args.h"
 
-#define OPTS_GAP_DEFAULT 60001u
+#define OPTS_GAP_DEFAULT 50u
 
 enum accel { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG };
 enum cancel_at { CANCEL_NEVER, CANCEL_BEFORE_STOP, CANCEL_AFTER_STOP };
@@ -23,7 +23,7 @@ struct opts {
 	unsigned rounds, rate, size, queues;
 	uint64_t memory_bytes;
 	unsigned duration_s;
-	unsigned gap_ms; // OPTS_GAP_DEFAULT: by accelerator
+	unsigned gap_ms; // beyond QEMU's own downtime
 	bool verify_ram, two_daemons, one_path, announce_by_switch;
 	enum cancel_at cancel_at;
 	const char *vringd, *backend; // a program; a shell command

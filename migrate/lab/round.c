@@ -13,6 +13,7 @@
 #define MIGRATION_LIMIT_US 180000000
 #define WARM_MS 1000 // traffic before a migration
 #define TAIL_MS 1000 // and after it
+#define SOURCE_STAYS_MS 500 // an ending process would take the CPU that the guest's first frames need
 #define BRIDGE_LIMIT_US 3000000
 
 enum err lab_start_vm(struct lab *lab, struct vm *vm, const struct guest_id *guest, enum place place, bool incoming, struct why *why)
@@ -133,6 +134,7 @@ static void stretch_out(struct lab *lab, const struct stretch *s)
 
 static enum err settle(struct lab *lab, struct vm *dst, struct round *r, struct why *why)
 {
+	sleep_ms(SOURCE_STAYS_MS);
 	vm_end(&lab->mover);
 	lab->mover = *dst;
 	*dst = (struct vm){ 0 };

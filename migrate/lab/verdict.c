@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define GAP_GRACE_US 50000
-#define GAP_GRACE_TCG_US 250000 // the destination translates the guest's code anew: 30 to 150 ms before its first frame
 
 static struct verdict *add(struct results *r, bool holds, const char *name, const char *limit, const char *fmt, ...)
 	__attribute__((format(printf, 5, 6)));
@@ -115,9 +113,7 @@ static void judge_traffic(struct results *r)
 
 static uint64_t gap_grace_us(const struct results *r)
 {
-	if (r->opts->gap_ms != OPTS_GAP_DEFAULT)
-		return r->opts->gap_ms * UINT64_C(1000);
-	return r->kvm ? GAP_GRACE_US : GAP_GRACE_TCG_US;
+	return r->opts->gap_ms * UINT64_C(1000);
 }
 
 uint64_t gap_limit_us(const struct results *r, const struct round *round)
@@ -149,7 +145,7 @@ static void judge_gaps(struct results *r)
 		snprintf(pause, sizeof(pause), " + comparison %.0f", (double)worst->pause_us / 1000);
 	double grace = (double)gap_grace_us(r) / 1000;
 	snprintf(limit, sizeof(limit), "QEMU's downtime %.0f%s + %.0f%s = %.1f ms", worst->downtime_ms, pause,
-		control > grace ? control : grace, control > grace ? " (gap without migration)" : r->kvm ? "" : " (TCG)",
+		control > grace ? control : grace, control > grace ? " (gap without migration)" : "",
 		(double)gap_limit_us(r, worst) / 1000);
 	add(r, worst_margin >= 0, "longest gap", limit, "%.1f ms (round %u)", (double)worst->stretch.to_peer.got.gap_us / 1000,
 		worst->number);
