@@ -1,0 +1,212 @@
+// The loop that drives both guests, and what it counts. A turn that moved a frame is busy; the rest waits for the back end.
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/cycles.h"
+#include "driver/frame.h"
+#include "load/inner.h"
+
+#define TURNS_PER_LOOK 64 // at the clock
+#define DRAIN_US 200000
+
+static void check_frame(void *arg, const uint8_t *header, const uint8_t *frame, uint32_t len)
+{
+	struct load *l = arg;
+	struct frame_id id;
+	(void)header;
+	const char *wrong = frame_check(frame, len, &id);
+	if (wrong == frame_foreign)
+		l->foreign++;
+	else if (wrong)
+		l->corrupt++;
+}
+
+static bool receives(const struct load *l, unsigned s)
+{
+	return l->conf.kind != LOAD_ONE_WAY || s == 1;
+}
+
+uint64_t load_sent(const struct load *l)
+{
+	uint64_t n = 0;
+	for (unsigned s = 0; s < l->n_sides; s++)
+		for (unsigned p = 0; p < l->conf.pairs; p++)
+			n += l->side[s].tx[p].frames;
+	return n;
+}
+
+uint64_t load_received(const struct load *l)
+{
+	uint64_t n = 0;
+	for (unsigned s = 0; s < l->n_sides; s++)
+		for (unsigned p = 0; p < l->conf.pairs; p++)
+			n += l->conf.kind == LOAD_SINK ? l->side[s].tx[p].frames - (uint64_t)(l->side[s].tx[p].q->size - l->side[s].tx[p].n_free)
+						       : receives(l, s) ? l->side[s].rx[p].frames : 0;
+	return n;
+}
+
+const char *load_broken(const struct load *l)
+{
+	for (unsigned s = 0; s < l->n_sides; s++)
+		for (unsigned p = 0; p < l->conf.pairs; p++) {
+			if (l->side[s].rx[p].broken)
+				return l->side[s].rx[p].broken;
+			if (l->side[s].tx[p].broken)
+				return l->side[s].tx[p].broken;
+		}
+	return NULL;
+}
+
+static unsigned send_some(struct load *l, struct lane *tx, struct budget *b)
+{
+	unsigned want = l->conf.burst;
+	if (l->conf.occupancy && tx->n_free != tx->q->size)
+		return 0; // the whole ring, and only when all of it has come back
+	if (want > b->left)
+		want = (unsigned)b->left;
+	unsigned n = want ? lane_send(tx, want) : 0;
+	if (b->left != UINT64_MAX)
+		b->left -= n;
+	return n;
+}
+
+unsigned load_turn(struct load *l, struct budget *b, bool *moved)
+{
+	unsigned got = 0, other = 0;
+	for (unsigned s = 0; s < l->n_sides; s++) {
+		for (unsigned p = 0; p < l->conf.pairs; p++) {
+			if (s < l->n_senders) {
+				unsigned back = lane_reap(&l->side[s].tx[p]);
+				if (l->conf.kind == LOAD_SINK)
+					got += back;
+				other += back + send_some(l, &l->side[s].tx[p], b);
+			}
+			unsigned n = lane_receive(&l->side[s].rx[p], 64, check_frame, l);
+			if (receives(l, s) && l->conf.kind != LOAD_SINK)
+				got += n;
+			other += n;
+		}
+	}
+	*moved = other != 0;
+	return got;
+}
+
+struct clocked { // a stretch of turns
+	uint64_t turns, busy_cycles, all_cycles, busy_turns;
+};
+
+// Turn until until_us. False: nothing has moved for too long although frames are out.
+static bool turns_until(struct load *l, uint64_t until_us, struct clocked *c, char why[LOAD_WHY])
+{
+	struct budget b = { l->rate ? 0 : UINT64_MAX };
+	uint64_t start_us = clock_boot_us(), now_us = start_us, given = 0, moved_us = start_us;
+	uint64_t at = cycles_now();
+	for (;;) {
+		bool any = false;
+		for (unsigned i = 0; i < TURNS_PER_LOOK; i++) {
+			bool moved;
+			load_turn(l, &b, &moved);
+			uint64_t now = cycles_now();
+			c->all_cycles += now - at;
+			if (moved) {
+				c->busy_cycles += now - at;
+				c->busy_turns++;
+				any = true;
+			}
+			c->turns++;
+			at = now;
+			if (l->rate && b.left == 0)
+				break;
+		}
+		now_us = clock_boot_us();
+		load_harvest_run(l, now_us);
+		if (any || (l->rate && load_received(l) >= load_sent(l)))
+			moved_us = now_us;
+		if (now_us >= until_us)
+			return true;
+		if (load_broken(l))
+			return load_fail(why, "the device broke a rule: %s", load_broken(l));
+		if (now_us - moved_us > LOAD_IDLE_LIMIT_MS * UINT64_C(1000))
+			return load_fail(why, "nothing moves: %llu frames sent, %llu received", (unsigned long long)load_sent(l),
+				(unsigned long long)load_received(l));
+		if (l->rate) {
+			uint64_t due = (uint64_t)((double)(now_us - start_us) * (double)l->rate / 1e6);
+			// what could not be sent in time is not sent later, but for one ring's worth
+			uint64_t most = (uint64_t)l->conf.ring_size;
+			b.left += due - given;
+			given = due;
+			if (b.left > most)
+				b.left = most;
+		}
+	}
+}
+
+static void drain(struct load *l)
+{
+	struct budget none = { 0 };
+	uint64_t until = clock_boot_us() + DRAIN_US;
+	bool moved;
+	do
+		load_turn(l, &none, &moved);
+	while (load_received(l) < load_sent(l) && clock_boot_us() < until && !load_broken(l));
+}
+
+static void lane_totals(const struct load *l, uint64_t *bytes, uint64_t *rx_looks, uint64_t *tx_looks, uint64_t *pages)
+{
+	*bytes = *rx_looks = *tx_looks = *pages = 0;
+	for (unsigned s = 0; s < l->n_sides; s++) {
+		*pages += l->log[s].pages;
+		for (unsigned p = 0; p < l->conf.pairs; p++) {
+			*bytes += receives(l, s) ? l->side[s].rx[p].bytes : 0;
+			*rx_looks += receives(l, s) ? l->side[s].rx[p].looks : 0;
+			*tx_looks += l->side[s].tx[p].looks;
+		}
+	}
+}
+
+bool load_run(struct load *l, unsigned warm_ms, unsigned ms, void (*mark)(void *arg, int end), void *arg, struct load_result *r,
+	char why[LOAD_WHY])
+{
+	struct clocked warm = { 0 }, c = { 0 };
+	uint64_t bytes[2], rx_looks[2], tx_looks[2], pages[2];
+	*r = (struct load_result){ .features = l->side[0].fe->features, .features_ok = 1 };
+	l->corrupt = l->foreign = l->odd_headers = 0;
+	drain(l);
+	uint64_t base_sent = load_sent(l), base_received = load_received(l);
+	if (l->conf.kind == LOAD_PING_PONG) {
+		if (mark)
+			mark(arg, 0);
+		bool ok = load_ping_pong(l, ms, r, why);
+		if (mark)
+			mark(arg, 1);
+		return ok;
+	}
+	if (!turns_until(l, clock_boot_us() + warm_ms * UINT64_C(1000), &warm, why))
+		return false;
+	if (mark)
+		mark(arg, 0);
+	uint64_t from = clock_boot_us(), sent = load_sent(l), received = load_received(l);
+	lane_totals(l, &bytes[0], &rx_looks[0], &tx_looks[0], &pages[0]);
+	if (!turns_until(l, from + ms * UINT64_C(1000), &c, why))
+		return false;
+	uint64_t to = clock_boot_us();
+	r->sent = load_sent(l) - sent;
+	r->received = load_received(l) - received;
+	lane_totals(l, &bytes[1], &rx_looks[1], &tx_looks[1], &pages[1]);
+	if (mark)
+		mark(arg, 1);
+	drain(l);
+	uint64_t all_sent = load_sent(l) - base_sent, all_received = load_received(l) - base_received;
+	r->missing = all_sent > all_received ? all_sent - all_received : 0;
+	r->seconds = (double)(to - from) / 1e6;
+	r->bytes = bytes[1] - bytes[0];
+	r->corrupt = l->corrupt;
+	r->foreign = l->foreign;
+	r->odd_headers = l->odd_headers;
+	r->pages_harvested = pages[1] - pages[0];
+	r->driver_busy = c.all_cycles ? (double)c.busy_cycles / (double)c.all_cycles : 0;
+	r->driver_cycles = r->received ? (double)c.busy_cycles / (double)r->received : 0;
+	r->batch_rx = rx_looks[1] != rx_looks[0] ? (double)r->received / (double)(rx_looks[1] - rx_looks[0]) : 0;
+	r->batch_tx = tx_looks[1] != tx_looks[0] ? (double)r->sent / (double)(tx_looks[1] - tx_looks[0]) : 0;
+	return true;
+}
