@@ -248,8 +248,9 @@ enum err rpc_stats(struct rpc_call *call, struct why *why)
 	json_t *threads = json_array();
 	unsigned n = dp_thread_stats(vd_dp(call->vd), t, 16);
 	for (unsigned i = 0; i < n; i++)
-		json_array_append_new(threads, json_pack("{s:i,s:I,s:I,s:I}", "thread", (int)i, "busy_us", (json_int_t)t[i].busy_us,
-							 "turns", (json_int_t)t[i].turns, "wakeups", (json_int_t)t[i].wakeups));
+		json_array_append_new(threads, json_pack("{s:i,s:I,s:I,s:I,s:I}", "thread", (int)i, "busy_us", (json_int_t)t[i].busy_us,
+							 "busy_cycles", (json_int_t)t[i].busy_cycles, "turns", (json_int_t)t[i].turns,
+							 "wakeups", (json_int_t)t[i].wakeups));
 	json_object_set_new(call->result, "threads", threads);
 	json_object_set_new(call->result, "time_us", json_integer((json_int_t)clock_boot_us()));
 	return OK;

@@ -178,6 +178,7 @@ struct dp_stats {
 void dp_port_stats(const struct dp_port *port, struct dp_stats *out);
 struct dp_thread_stats {
 	uint64_t busy_us, turns, wakeups;
+	uint64_t busy_cycles; // cycles_now units of the turns that moved a frame or tried to; looks that found nothing are not in
 	int tid;
 };
 unsigned dp_thread_stats(const struct dp *dp, struct dp_thread_stats *out, unsigned max); // returns how many

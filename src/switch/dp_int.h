@@ -145,6 +145,8 @@ struct worker {
 	unsigned n_stalled;
 	uint32_t now_s;
 	_Atomic uint64_t busy_us, turns, wakeups;
+	_Atomic uint64_t busy_cycles;
+	bool tried; // this turn moved a frame, tried to, or was asked for: it counts as busy
 	// injected frames
 	pthread_mutex_t inject_lock;
 	struct inject *inject_head, **inject_tail;

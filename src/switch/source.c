@@ -158,6 +158,7 @@ enum tx_result source_run(struct worker *w, struct dp_port *port, unsigned pair)
 	if (!r || r->broken || atomic_load_explicit(&q->stall_port, memory_order_relaxed) != FDB_NO_PORT)
 		return TX_IDLE;
 	unsigned avail = vring_pending(r);
+	w->tried |= avail != 0 || r->notify_off; // asking for kicks again belongs to the frames before
 	if (avail == 0 && !r->broken) {
 		gwrite_notify(r, true);
 		avail = vring_pending(r);

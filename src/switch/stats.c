@@ -62,7 +62,8 @@ unsigned dp_thread_stats(const struct dp *dp, struct dp_thread_stats *out, unsig
 	for (unsigned i = 0; i < n; i++) {
 		const struct worker *w = dp->worker[i];
 		out[i] = (struct dp_thread_stats){ .busy_us = atomic_load(&w->busy_us), .turns = atomic_load(&w->turns),
-						   .wakeups = atomic_load(&w->wakeups), .tid = w->tid };
+						   .wakeups = atomic_load(&w->wakeups),
+						   .busy_cycles = atomic_load(&w->busy_cycles), .tid = w->tid };
 	}
 	return n;
 }

@@ -57,6 +57,7 @@ bool tap_run(struct worker *w, struct dp_port *port)
 				tap_failed(port);
 			return false;
 		}
+		w->tried = true;
 		if ((size_t)n >= sizeof(struct vnet_hdr) + ETH_MIN)
 			tap_frame(w, port, (uint32_t)n);
 		else

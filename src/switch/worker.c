@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/cycles.h"
 #include "switch/dp_int.h"
 
 #define EVENTS 64
@@ -109,6 +110,7 @@ static void take_asked(struct worker *w)
 {
 	if (!atomic_exchange(&w->asked, false))
 		return;
+	w->tried = true;
 	for (unsigned i = 0; i < DP_BITMAP_WORDS; i++) {
 		if (atomic_load_explicit(&w->ask_tx[i], memory_order_relaxed))
 			w->pend_tx[i] |= atomic_exchange(&w->ask_tx[i], 0);
@@ -154,6 +156,7 @@ static void check_stalled(struct worker *w)
 {
 	if (w->n_stalled == 0)
 		return;
+	w->tried = true;
 	uint64_t now = clock_boot_us();
 	unsigned left = 0;
 	for (unsigned index = 0; index < DP_MAX_PORTS; index++) {
@@ -220,8 +223,19 @@ static bool pending(const struct worker *w)
 	return false;
 }
 
-// Work until nothing is ready. Online.
-static void work(struct worker *w)
+// A turn is over that began at *from; the next one begins. Two reads of the counter a turn, at most.
+static void count_turn(struct worker *w, uint64_t *from)
+{
+	uint64_t now = cycles_now();
+	uint64_t busy = atomic_load_explicit(&w->busy_cycles, memory_order_relaxed);
+	if (w->tried)
+		atomic_store_explicit(&w->busy_cycles, busy + (now - *from), memory_order_relaxed);
+	w->tried = false;
+	*from = now;
+}
+
+// Work until nothing is ready. Online. from: when the first turn began (its events were handled).
+static void work(struct worker *w, uint64_t from)
 {
 	struct epoll_event ev[EVENTS];
 	for (unsigned round = 1;; round++) {
@@ -232,6 +246,7 @@ static void work(struct worker *w)
 		deliver_flush(w);
 		quiescent(w);
 		atomic_fetch_add_explicit(&w->turns, 1, memory_order_relaxed);
+		count_turn(w, &from);
 		if (!more && !pending(w) && !atomic_load(&w->asked))
 			return;
 		if (round % ROUNDS_PER_POLL == 0) {
@@ -254,11 +269,15 @@ void *worker_main(void *arg)
 	uint64_t spin_until = 0;
 	while (!atomic_load(&w->stop)) {
 		bool spin = w->dp->conf.poll_us < 0 || (w->dp->conf.poll_us > 0 && clock_boot_us() < spin_until);
+		uint64_t turn_from = cycles_now();
 		int n = wait_events(w, ev, !spin);
+		if (!spin)
+			turn_from = cycles_now(); // sleep is not work; a look that found something is
 		if (n < 0 && errno != EINTR)
 			sched_yield();
 		online(w);
 		w->now_s = clock_coarse_s();
+		w->tried = n > 0;
 		if (n > 0)
 			atomic_fetch_add_explicit(&w->wakeups, 1, memory_order_relaxed);
 		uint64_t from = clock_boot_us();
@@ -266,7 +285,7 @@ void *worker_main(void *arg)
 			on_event(w, ev[i].data.u64);
 		if (n <= 0)
 			poll_rings(w);
-		work(w);
+		work(w, turn_from);
 		uint64_t to = clock_boot_us();
 		atomic_fetch_add_explicit(&w->busy_us, to - from, memory_order_relaxed);
 		if (n > 0 && w->dp->conf.poll_us > 0)

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "base/cycles.h"
 #include "base/guard.h"
 #include "guestbed.h"
 #include "net/eth.h"
@@ -278,6 +279,41 @@ static void test_broken_ring(void **state)
 	dp_free(dp);
 }
 
+static uint64_t busy(struct dp *dp, uint64_t *turns)
+{
+	struct dp_thread_stats t;
+	assert_int_equal(dp_thread_stats(dp, &t, 1), 1);
+	*turns = t.turns;
+	return t.busy_cycles;
+}
+
+// Busy cycles grow with frames, by no more than the time that passed, and stand still while a polling thread finds nothing.
+static void test_busy_cycles(void **state)
+{
+	(void)state;
+	struct dp_conf conf = { .threads = 1, .poll_us = -1, .cpus = { -1 } };
+	struct why why;
+	struct dp *dp = dp_new(&conf, &why);
+	assert_non_null(dp);
+	struct guestbed a, b;
+	two(&a, &b, dp, F_USUAL, 0);
+	exchange(&a, &b, 10, 64);
+	usleep(20000); // the turns after the last frame
+	uint64_t turns[3], idle = busy(dp, &turns[0]);
+	usleep(50000);
+	assert_int_equal(busy(dp, &turns[1]), idle);
+	assert_true(turns[1] > turns[0] + 10); // it looked all the time
+	uint64_t from = cycles_now();
+	exchange(&a, &b, 200, 64);
+	usleep(20000);
+	uint64_t work = busy(dp, &turns[2]) - idle, all = cycles_now() - from;
+	assert_true(work > 400 * 20); // a frame can't be had for 20 cycles
+	assert_true(work < all);
+	gb_close(&a);
+	gb_close(&b);
+	dp_free(dp);
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -294,7 +330,7 @@ int main(void)
 		cmocka_unit_test(test_flood_and_learn), cmocka_unit_test(test_group_and_filter),
 		cmocka_unit_test(test_configured_moves),
 		cmocka_unit_test(test_dead_receiver),	 cmocka_unit_test(test_bad_chains),
-		cmocka_unit_test(test_broken_ring),
+		cmocka_unit_test(test_broken_ring), cmocka_unit_test(test_busy_cycles),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);
 }
