@@ -26,6 +26,8 @@ struct load {
 	struct load_harvest log[LOAD_SIDES];
 	uint32_t max_frame;
 	uint64_t rate;
+	uint64_t window; // frames on their way at once that receive rings can take, whenever this thread loses its CPU
+	uint64_t lost;   // frames that are not on their way any more, as far as the window goes
 	uint64_t corrupt, foreign, odd_headers;
 	uint32_t *latency;
 };

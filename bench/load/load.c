@@ -200,6 +200,8 @@ struct load *load_open(const struct load_conf *conf, char why[LOAD_WHY])
 		if (ok && sched_setaffinity(0, sizeof(set), &set) != 0)
 			ok = load_fail(why, "CPU %d: %m", conf->cpu);
 	}
+	uint32_t buffers = (l->max_frame + 12 + rx_room(l) + 11) / (rx_room(l) + 12);
+	l->window = (uint64_t)l->conf.ring_size * l->conf.pairs * l->n_senders / buffers;
 	for (unsigned s = 0; s < l->n_sides && ok; s++)
 		ok = side_open(l, s, why);
 	ok = ok && teach(l, why) && (!conf->log || load_log(l, true, why));

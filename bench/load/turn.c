@@ -8,6 +8,7 @@
 
 #define TURNS_PER_LOOK 64 // at the clock
 #define DRAIN_US 200000
+#define LOST_AFTER_US 20000
 
 static void check_frame(void *arg, const uint8_t *header, const uint8_t *frame, uint32_t len)
 {
@@ -64,6 +65,9 @@ static unsigned send_some(struct load *l, struct lane *tx, struct budget *b)
 		return 0; // the whole ring, and only when all of it has come back
 	if (want > b->left)
 		want = (unsigned)b->left;
+	uint64_t out = load_sent(l) - load_received(l) - l->lost, room = out < l->window ? l->window - out : 0;
+	if (want > room)
+		want = l->conf.occupancy ? 0 : (unsigned)room;
 	unsigned n = want ? lane_send(tx, want) : 0;
 	if (b->left != UINT64_MAX)
 		b->left -= n;
@@ -101,6 +105,7 @@ static bool turns_until(struct load *l, uint64_t until_us, struct clocked *c, ch
 	struct budget b = { l->rate ? 0 : UINT64_MAX };
 	uint64_t start_us = clock_boot_us(), now_us = start_us, given = 0, moved_us = start_us;
 	uint64_t at = cycles_now();
+	bool given_up = false;
 	for (;;) {
 		bool any = false;
 		for (unsigned i = 0; i < TURNS_PER_LOOK; i++) {
@@ -122,6 +127,11 @@ static bool turns_until(struct load *l, uint64_t until_us, struct clocked *c, ch
 		load_harvest_run(l, now_us);
 		if (any || (l->rate && load_received(l) >= load_sent(l)))
 			moved_us = now_us;
+		else if (now_us - moved_us > LOST_AFTER_US && load_sent(l) > load_received(l) && !given_up) {
+			l->lost = load_sent(l) - load_received(l); // what still comes makes the window no wider than it was
+			given_up = true;
+		}
+		given_up = given_up && !any;
 		if (now_us >= until_us)
 			return true;
 		if (load_broken(l))
@@ -172,6 +182,7 @@ bool load_run(struct load *l, unsigned warm_ms, unsigned ms, void (*mark)(void *
 	*r = (struct load_result){ .features = l->side[0].fe->features, .features_ok = 1 };
 	l->corrupt = l->foreign = l->odd_headers = 0;
 	drain(l);
+	l->lost = load_sent(l) - load_received(l);
 	uint64_t base_sent = load_sent(l), base_received = load_received(l);
 	if (l->conf.kind == LOAD_PING_PONG) {
 		if (mark)

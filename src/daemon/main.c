@@ -90,7 +90,8 @@ static enum err start(struct life *l, struct why *why)
 {
 	struct vd_conf conf = { .state_dir = l->state_dir, .runtime_dir = l->runtime_dir, .durability = l->o.durability,
 				.end_with_port = l->o.fd >= 0 ? "vm0" : NULL,
-				.dp = { .threads = l->o.threads, .poll_us = l->o.poll_us, .hold_total = l->o.hold_total } };
+				.dp = { .threads = l->o.threads, .poll_us = l->o.poll_us, .hold_total = l->o.hold_total,
+					.general_only = getenv("VRINGD_GENERAL_ONLY") != NULL } };
 	memcpy(conf.dp.cpus, l->o.cpus, sizeof(l->o.cpus));
 	enum err e = find_dirs(l, why);
 	if (e != OK)

@@ -11,6 +11,11 @@
 #else
 #define LOG_PAYLOAD 1
 #endif
+#ifdef VRINGD_MUTANT_LOG_FRAMES
+#define LOG_FRAMES 0
+#else
+#define LOG_FRAMES 1
+#endif
 #ifdef VRINGD_MUTANT_LOG_HEADER
 #define LOG_HEADER 0
 #else
@@ -105,24 +110,49 @@ static inline bool logs_used(const struct vring *r)
 	return r->log && r->log_used;
 }
 
-static void used_elem_store(struct vring *r, uint16_t at, uint32_t id, uint32_t len)
+static inline void used_elem_store(struct vring *r, uint16_t at, uint32_t id, uint32_t len)
 {
-	uint32_t elem[2] = { id, len };
+	uint64_t elem = (uint64_t)len << 32 | id;
 	uint32_t off = VUSED_ELEM(at & r->mask);
-	memcpy(r->used + off, elem, sizeof(elem));
+	memcpy(r->used + off, &elem, sizeof(elem));
 	if (logs_used(r) && LOG_USEDELEM)
 		pending_add(r, r->used_log_gpa + off, sizeof(elem));
 }
 
-static void used_idx_publish(struct vring *r, uint16_t next)
+static void used_idx_begin(struct vring *r, uint16_t next)
 {
 	pending_flush(r);
 	r->last_used = next;
 	atomic_store_explicit((_Atomic uint16_t *)(r->used + VUSED_IDX), next, memory_order_release);
-	if (logs_used(r) && LOG_USEDIDX) {
-		dirty_fence();
+	r->idx_unlogged = logs_used(r) && LOG_USEDIDX;
+}
+
+void gwrite_fence(void)
+{
+	dirty_fence();
+}
+
+void gwrite_settle(struct vring *r)
+{
+	if (r->idx_unlogged)
 		dirty_mark(r->log, r->used_log_gpa + VUSED_IDX, 2);
+	r->idx_unlogged = false;
+}
+
+static void used_idx_publish(struct vring *r, uint16_t next)
+{
+	used_idx_begin(r, next);
+	if (r->idx_unlogged) {
+		dirty_fence();
+		gwrite_settle(r);
 	}
+}
+
+void gwrite_begin_used(struct vring *r, const struct gwrite_used *elems, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		used_elem_store(r, (uint16_t)(r->last_used + i), elems[i].id, elems[i].len);
+	used_idx_begin(r, (uint16_t)(r->last_used + n));
 }
 
 void gwrite_publish_used(struct vring *r, const struct gwrite_used *elems, unsigned n)
@@ -137,6 +167,43 @@ void gwrite_publish_heads(struct vring *r, const uint16_t *heads, unsigned n)
 	for (unsigned i = 0; i < n; i++)
 		used_elem_store(r, (uint16_t)(r->last_used + i), heads[i], 0);
 	used_idx_publish(r, (uint16_t)(r->last_used + n));
+}
+
+// len bytes (16 or more) that are not in a register yet. Up to 128 in vector moves that overlap in the middle; more is the C
+// library's, which knows the CPU. Not past the cache: the reader wants it there.
+static inline void copy_body(uint8_t *to, const uint8_t *from, uint32_t len)
+{
+	if (len <= 32) {
+		memcpy(to, from, 16);
+		memcpy(to + len - 16, from + len - 16, 16);
+	} else if (len <= 64) {
+		memcpy(to, from, 32);
+		memcpy(to + len - 32, from + len - 32, 32);
+	} else if (len <= 128) {
+		memcpy(to, from, 64);
+		memcpy(to + len - 64, from + len - 64, 64);
+	} else {
+		memcpy(to, from, len);
+	}
+}
+
+void gwrite_frames(struct vring *r, const struct gwrite_frame *f, unsigned n)
+{
+	const uint32_t hdr_len = r->hdr_len;
+	for (unsigned i = 0; i < n; i++, f++) {
+		uint8_t *to = f->host + hdr_len;
+		uint64_t there[2] = { 0, 0 };
+		memcpy(&there[0], f->host, 8);
+		memcpy(&there[1], f->host + 8, 2);
+		if (hdr_len > NUM_BUFFERS_AT)
+			memcpy((uint8_t *)&there[1] + 2, f->host + NUM_BUFFERS_AT, 2);
+		if (there[0] != f->hdr[0] || there[1] != f->hdr[1])
+			memcpy(f->host, f->hdr, hdr_len);
+		memcpy(to, f->first, 16);
+		copy_body(to + 16, f->src + 16, f->len - 16);
+		if (r->log && LOG_FRAMES)
+			pending_add(r, f->gpa, hdr_len + f->len);
+	}
 }
 
 static void used_u16_publish(struct vring *r, uint32_t off, uint16_t value)
@@ -169,6 +236,11 @@ void gwrite_notify(struct vring *r, bool on)
 bool vring_wants_call(struct vring *r)
 {
 	atomic_thread_fence(memory_order_seq_cst); // used.idx is visible before the driver's wish is read
+	return vring_wants_call_fenced(r);
+}
+
+bool vring_wants_call_fenced(struct vring *r)
+{
 	uint16_t now = r->last_used, before = r->signalled;
 	bool valid = r->signalled_valid;
 	r->signalled = now;

@@ -34,6 +34,28 @@ void gwrite_publish_used(struct vring *r, const struct gwrite_used *elems, unsig
 // Give back n entries of a transmit ring (length 0) whose heads are given.
 void gwrite_publish_heads(struct vring *r, const uint16_t *heads, unsigned n);
 
+// The same in two steps, for a batch that publishes several rings and then fences once: begin logs what is pending, writes the
+// elements and publishes used.idx; after one full fence (gwrite_fence) of the caller, settle logs the page of used.idx.
+void gwrite_begin_used(struct vring *r, const struct gwrite_used *elems, unsigned n);
+void gwrite_settle(struct vring *r);
+void gwrite_fence(void);
+// vring_wants_call for a caller that has fenced since it published.
+bool vring_wants_call_fenced(struct vring *r);
+
+// Many frames that go into one buffer each: n of them, which the caller has checked against their buffers. The header is
+// written only where it differs from what lies there; its num_buffers is 1. The first 16 bytes of the frame come from `first`
+// (they were looked at; the guest may have changed its own since), the others from src.
+struct gwrite_frame {
+	uint8_t *host; // of the buffer
+	uint64_t gpa;
+	const uint8_t *src; // the frame's first byte, in memory that may change under us
+	uint32_t len; // of the frame, at least GWRITE_FRAME_MIN
+	uint64_t first[2];
+	uint64_t hdr[2]; // virtio-net header, zero behind its end
+};
+#define GWRITE_FRAME_MIN 32u
+void gwrite_frames(struct vring *r, const struct gwrite_frame *f, unsigned n);
+
 // Ask the driver not to kick (on = false) or to kick for entries behind last_avail (on = true). After switching on the caller
 // must look at vring_pending once more: a full fence lies between.
 void gwrite_notify(struct vring *r, bool on);

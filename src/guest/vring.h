@@ -53,6 +53,8 @@ struct vring {
 	uint16_t signalled; // used index at the last call decision
 	bool signalled_valid; // false after start: the next decision is "signal"
 	bool notify_off; // kicks are suppressed
+	uint8_t hint; // region of the last translated buffer, see vone.c
+	bool idx_unlogged; // used.idx was stored and its page is not logged yet, see gwrite_settle
 	bool broken; // the guest broke a rule: nothing more is done here until it starts anew
 	const char *broken_why;
 	_Atomic int call_fd;

@@ -23,6 +23,7 @@ struct dp_conf {
 	int cpus[16]; // CPU of each thread; -1: not pinned
 	int poll_us; // 0: never poll; > 0: poll that long after the last frame; -1: always
 	uint64_t hold_total; // bytes of held frames of all ports
+	bool general_only; // without the fast form (fast.c): for tests and for looking at it apart
 };
 
 enum dp_kind { DP_VHOST, DP_TAP, DP_NULL };

@@ -27,6 +27,7 @@
 #define DP_STALL_US 50u // how long a full receiver may hold up a sender
 #define DP_FLOOD_RATE 20000u // frames per second and port that go to more than one port
 #define DP_FLOOD_BURST 4000u
+#define DP_FAST_BYTES 16384u // scratch of fast.c
 #define DP_BITMAP_WORDS (DP_MAX_PORTS * DP_MAX_PAIRS / 64)
 #define DP_HEAD 64u // bytes of each frame that are copied before they are looked at
 
@@ -158,6 +159,7 @@ struct worker {
 	struct vchain chain[DP_BATCH];
 	uint16_t heads[DP_BATCH];
 	struct frame frame;
+	_Alignas(64) uint8_t fast[DP_FAST_BYTES];
 	uint8_t bounce[ETH_MAX + 64];
 	uint8_t tap_buf[ETH_MAX + 64];
 };
@@ -209,6 +211,8 @@ uint8_t *frame_linear(struct worker *w, const struct frame *f); // the whole fra
 // source.c: one turn of a transmit ring
 enum tx_result { TX_IDLE, TX_MORE, TX_STALLED };
 enum tx_result source_run(struct worker *w, struct dp_port *port, unsigned pair);
+// fast.c: as many frames from the front of the ring as it can take; all of them are done then. avail are pending.
+unsigned fast_run(struct worker *w, struct dp_port *port, unsigned pair, struct vring *r, unsigned avail);
 // deliver.c
 enum deliver { DELIVERED, DELIVER_DROPPED, DELIVER_FULL, DELIVER_KEEP };
 enum deliver deliver_one(struct worker *w, struct dp_port *dst, struct frame *f, bool unicast, bool may_stall);

@@ -19,13 +19,16 @@ struct variant {
 	const char *name;
 	uint32_t rx_bytes;
 	uint64_t without; // features
+	enum net_rx_layout rx;
 };
 
-// In each, header bytes, num_buffers, payload, used.idx, used elements and avail_event have pages of their own.
+// In those that are spread, header bytes, num_buffers, payload, used.idx, used elements and avail_event have pages of their own;
+// the others are for the fast form, which takes buffers of one descriptor.
 static const struct variant variants[] = {
-	{"one buffer a frame", 4096, 0},
-	{"several buffers a frame", 400, 0},
-	{"without event index", 4096, BIT64(VIRTIO_F_EVENT_IDX)},
+	{"one buffer a frame", 4096, 0, NET_RX_SPREAD},
+	{"several buffers a frame", 400, 0, NET_RX_SPREAD},
+	{"without event index", 4096, BIT64(VIRTIO_F_EVENT_IDX), NET_RX_SPREAD},
+	{"one descriptor a buffer", 4084, 0, NET_RX_ONE},
 };
 
 static bool traffic(struct lan *l, unsigned frames)
@@ -59,7 +62,7 @@ static int run(struct bed *b, const struct variant *v, unsigned frames)
 			     .spread = true,
 			     .features = FE_FEATURES & ~v->without,
 			     .mem = {.region_bytes = 16 << 20, .file_offset = 4096}};
-	struct net_conf nc = {.rx = NET_RX_SPREAD, .rx_bytes = v->rx_bytes, .rx_slots = 192};
+	struct net_conf nc = {.rx = v->rx, .rx_bytes = v->rx_bytes, .rx_slots = 192};
 	const struct fe_conf *fcs[] = {&fc, &fc};
 	const struct net_conf *ncs[] = {&nc, &nc};
 	struct flog *log[2] = {NULL, NULL};

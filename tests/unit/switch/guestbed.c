@@ -14,7 +14,7 @@
 
 struct dp *gb_dp(unsigned threads)
 {
-	struct dp_conf c = { .threads = threads, .hold_total = 64u << 20 };
+	struct dp_conf c = { .threads = threads, .hold_total = 64u << 20, .general_only = getenv("VRINGD_GENERAL_ONLY") != NULL };
 	for (unsigned i = 0; i < 16; i++)
 		c.cpus[i] = -1;
 	struct why why;

@@ -1,0 +1,24 @@
+// Chains of one descriptor, many at a time: what nearly all frames are. The same rules as vchain.h (each avail entry and each
+// descriptor is read once, checked, then used), but in stages, so that the misses of a batch overlap: all avail entries, then all
+// descriptors, then the first bytes of all buffers.
+#ifndef GUEST_VONE_H
+#define GUEST_VONE_H
+
+#include <stdint.h>
+
+#include "guest/vring.h"
+
+struct vone {
+	uint8_t *host;
+	uint64_t gpa;
+	uint32_t len;
+	uint16_t head;
+};
+
+// The chains of avail entries at, at + 1, ... (n of them, n <= 64, all pending): those of one descriptor in one region, with at
+// least min_len bytes, device-writable if `writable` and readable if not. Stops at the first that is anything else; that one is
+// not consumed in any way and is vchain_fetch's, which reads it anew and uses only what it reads. Returns how many were
+// taken. Prefetches their first line and the one that holds byte `ahead`.
+unsigned vone_fetch(struct vring *r, uint16_t at, unsigned n, bool writable, uint32_t min_len, uint32_t ahead, struct vone *out);
+
+#endif

@@ -1,0 +1,314 @@
+// The fast form of a turn: unicast frames of one descriptor from one transmit ring into receive buffers of one descriptor. The
+// general form (source.c, deliver.c, rxsess.c) can do all that this can, and does what this leaves: whatever is unusual ends
+// the batch in front of it, with nothing of it consumed.
+//
+// A batch goes through stages, so that the cache misses of its frames overlap instead of following each other:
+//   take     avail entries and descriptors of up to 64 frames; their first lines are on their way (vone_fetch)
+//   route    headers and addresses are read, once, into registers; memo or database; frames are sorted by destination
+//   reserve  each destination's avail entries and descriptors; the lines to be written are on their way
+//   copy     destination by destination: header if it differs, the bytes that were looked at, the rest (gwrite_frames)
+//   publish  log and used.idx of each destination, then of the source; one full fence; the pages of the used.idx; at most one
+//            call a ring
+// A crash between two of these repeats frames and loses none. What is decided once a batch instead of once a frame: the state
+// of ports and rings, which the control thread changes only where it then waits for this turn to end (dp_sync).
+#include <string.h>
+
+#include "dirty/dirty.h"
+#include "guest/mem.h"
+#include "guest/vone.h"
+#include "net/eth.h"
+#include "switch/dp_int.h"
+
+#define FAST_MIN (ETH_HDR + 20u) // room for what is looked at, and for gwrite_frames
+#define NO_MEMO UINT64_MAX
+
+struct unaligned64 {
+	uint64_t v;
+} __attribute__((packed, may_alias));
+
+static inline uint64_t load64(const uint8_t *p) // once, whatever the compiler thinks
+{
+	return ((const volatile struct unaligned64 *)p)->v;
+}
+
+// Six bytes as they lie in memory (the first one lowest) as a mac_key.
+static inline uint64_t key_of_raw(uint64_t raw)
+{
+	return __builtin_bswap64(raw) >> 16;
+}
+
+struct bucket { // frames for one receive ring
+	struct dp_port *port;
+	struct dp_queue *q;
+	struct vring *ring;
+	unsigned pair, n;
+	uint64_t bytes;
+	uint8_t frame[DP_BATCH]; // which
+};
+
+struct fast {
+	struct vone tx[DP_BATCH], rx[DP_BATCH];
+	struct gwrite_frame to[DP_BATCH];
+	struct gwrite_used elem[DP_BATCH];
+	struct bucket bucket[RXS_MAX];
+	unsigned n_buckets;
+};
+_Static_assert(sizeof(struct fast) <= DP_FAST_BYTES, "scratch of the fast form");
+_Static_assert(FAST_MIN >= GWRITE_FRAME_MIN, "frames that gwrite_frames takes");
+
+static bool port_is_plain(const struct dp_port *port, const struct dp_queue *q)
+{
+	return atomic_load_explicit(&port->rate_in, memory_order_relaxed) == 0 &&
+	       !atomic_load_explicit(&port->filter_mac, memory_order_relaxed) &&
+	       !atomic_load_explicit(&port->drain, memory_order_relaxed) && !atomic_load_explicit(&q->discard, memory_order_relaxed);
+}
+
+// The bucket of a destination port; NULL: it is nothing for this form.
+static struct bucket *bucket_of(struct worker *w, struct fast *f, const struct dp_port *src, unsigned src_pair, const struct vring *r,
+				unsigned index)
+{
+	for (unsigned i = 0; i < f->n_buckets; i++)
+		if (f->bucket[i].port->index == index)
+			return &f->bucket[i];
+	struct dp_port *dst = atomic_load_explicit(&w->dp->port[index], memory_order_acquire);
+	uint16_t group = atomic_load_explicit(&src->group, memory_order_relaxed);
+	if (f->n_buckets == RXS_MAX || !dst || dst == src || dst->net != src->net || dst->kind != DP_VHOST)
+		return NULL;
+	if (group != 0 && group == atomic_load_explicit(&dst->group, memory_order_relaxed))
+		return NULL;
+	if (atomic_load_explicit(&dst->hold.gate, memory_order_acquire) || atomic_load_explicit(&dst->rate_out, memory_order_relaxed))
+		return NULL;
+	unsigned pairs = atomic_load_explicit(&dst->rx_pairs, memory_order_acquire);
+	if (pairs == 0)
+		return NULL;
+	unsigned pair = pairs == 1 ? 0 : src_pair % pairs;
+	struct dp_queue *q = &dst->q[2 * pair];
+	struct vring *ring = atomic_load_explicit(&q->ring, memory_order_acquire);
+	if (!ring || ring->broken || ring->hdr_len != r->hdr_len || atomic_load_explicit(&q->discard, memory_order_relaxed))
+		return NULL;
+	struct bucket *b = &f->bucket[f->n_buckets++];
+	b->port = dst;
+	b->q = q;
+	b->ring = ring;
+	b->pair = pair;
+	b->n = 0;
+	b->bytes = 0;
+	return b;
+}
+
+// Known as this port's, and seen within this second? Else the general form learns it, or refuses it.
+static bool source_known(struct worker *w, struct dp_port *port, struct dp_queue *q, uint64_t seen, uint64_t raw)
+{
+	uint64_t mac = key_of_raw(raw), key = fdb_key(mac, 0);
+	if (q->memo_src == key && q->memo_seen == seen)
+		return true;
+	if (!mac_key_unicast(mac))
+		return false;
+	struct fdb_hit hit = fdb_find(&port->net->fdb, key, w->now_s);
+	return hit.port == port->index && hit.seen_s == w->now_s;
+}
+
+static bool header_goes(const struct vring *from, const struct vring *to, uint32_t len, uint64_t hdr[2])
+{
+	struct vnet_hdr h;
+	const char *why;
+	memcpy(&h, hdr, sizeof(h));
+	if (!to->guest_csum || !vnet_tx_sane(&h, len, from->tx_csum, &why))
+		return false;
+	memcpy(hdr, &h, sizeof(h));
+	return true;
+}
+
+// Read each frame's header and addresses, sort by destination. Returns how many of n this form takes.
+static unsigned route(struct worker *w, struct fast *f, struct dp_port *port, unsigned pair, const struct vring *r, unsigned n)
+{
+	struct dp_queue *q = &port->q[2 * pair + 1];
+	const struct fdb *fdb = &port->net->fdb;
+	uint64_t seen = (uint64_t)atomic_load_explicit(&fdb->moves, memory_order_acquire) << 32 | w->now_s;
+	uint64_t last_src = NO_MEMO, last_dst = NO_MEMO;
+	struct bucket *b = NULL;
+	const uint32_t hdr_len = r->hdr_len;
+	for (unsigned i = 0; i < n; i++) {
+		const struct vone *c = &f->tx[i];
+		const uint8_t *frame = c->host + hdr_len;
+		struct gwrite_frame *to = &f->to[i];
+		uint32_t len = c->len - hdr_len;
+		uint64_t h0 = load64(c->host), h1 = load64(c->host + 8) & 0xffff, e0 = load64(frame), e1 = load64(frame + 8);
+		uint64_t dst = e0 & UINT64_C(0xffffffffffff), src = e0 >> 48 | (e1 & 0xffffffff) << 16;
+		uint16_t type = __builtin_bswap16((uint16_t)(e1 >> 32));
+		if (len > ETH_MAX || type == ETH_T_VLAN || type == ETH_T_QINQ || type == ETH_T_ARP || type == ETH_T_IPV6)
+			return i; // tags, and what is snooped
+		if (src != last_src) {
+			if (!source_known(w, port, q, seen, src))
+				return i;
+			last_src = src;
+		}
+		if (dst != last_dst) {
+			if (dst & 1)
+				return i; // to all
+			struct fdb_hit hit = fdb_find(fdb, fdb_key(key_of_raw(dst), 0), w->now_s);
+			b = hit.port == FDB_NO_PORT ? NULL : bucket_of(w, f, port, pair, r, hit.port);
+			if (!b)
+				return i;
+			last_dst = dst;
+		}
+		to->hdr[0] = h0;
+		to->hdr[1] = h1;
+		if ((h0 | h1) != 0 && !header_goes(r, b->ring, len, to->hdr))
+			return i;
+		if (hdr_len > 10)
+			to->hdr[1] |= UINT64_C(1) << 16; // num_buffers
+		to->src = frame;
+		to->len = len;
+		to->first[0] = e0;
+		to->first[1] = e1;
+		b->frame[b->n++] = (uint8_t)i;
+	}
+	return n;
+}
+
+static bool lock(struct worker *w, struct fast *f, unsigned i)
+{
+	if (w->dp->n_workers == 1)
+		return true;
+	// whoever has a ring never waits for another one: two threads could wait for each other
+	while (atomic_flag_test_and_set_explicit(&f->bucket[i].q->lock, memory_order_acquire))
+		if (i != 0)
+			return false;
+	return true;
+}
+
+static void unlock(struct worker *w, struct bucket *b)
+{
+	if (w->dp->n_workers > 1)
+		atomic_flag_clear_explicit(&b->q->lock, memory_order_release);
+}
+
+// Buffers for the frames of a bucket, into f->to. Returns the number of the first frame of the batch that gets none.
+static unsigned reserve(struct fast *f, struct bucket *b, unsigned limit)
+{
+	struct vring *ring = b->ring;
+	unsigned avail = vring_pending(ring), want = b->n;
+	if (ring->broken)
+		return b->n ? b->frame[0] : limit;
+	if (avail > ring->num)
+		avail = 0;
+	unsigned got = vone_fetch(ring, ring->last_avail, want < avail ? want : avail, true, ring->hdr_len + FAST_MIN, ring->hdr_len, f->rx);
+	for (unsigned i = 0; i < b->n; i++) {
+		unsigned k = b->frame[i];
+		struct gwrite_frame *to = &f->to[k];
+		if (k >= limit)
+			return limit;
+		if (i == got || f->rx[i].len < ring->hdr_len + to->len)
+			return k;
+		to->host = f->rx[i].host;
+		to->gpa = f->rx[i].gpa;
+		f->elem[k] = (struct gwrite_used){ .id = f->rx[i].head, .len = ring->hdr_len + to->len };
+	}
+	return limit;
+}
+
+// Copy what goes to one destination and publish it there.
+static void fill(struct fast *f, struct bucket *b, unsigned limit)
+{
+	struct gwrite_used used[DP_BATCH];
+	unsigned n = 0;
+	b->bytes = 0;
+	if (f->n_buckets == 1) { // all in a row
+		gwrite_frames(b->ring, f->to, limit);
+		for (; n < limit; n++) {
+			used[n] = f->elem[n];
+			b->bytes += f->to[n].len;
+		}
+	} else {
+		for (; n < b->n && b->frame[n] < limit; n++) {
+			unsigned k = b->frame[n];
+			gwrite_frames(b->ring, &f->to[k], 1);
+			used[n] = f->elem[k];
+			b->bytes += f->to[k].len;
+		}
+	}
+	b->n = n;
+	if (n == 0)
+		return;
+	b->ring->last_avail = (uint16_t)(b->ring->last_avail + n);
+	gwrite_begin_used(b->ring, used, n);
+}
+
+static bool memory_gone(const struct vring *r)
+{
+	return atomic_load_explicit(&r->mem->broken, memory_order_relaxed) ||
+	       (r->log && atomic_load_explicit(&r->log->broken, memory_order_relaxed));
+}
+
+// After the fence: what tells others that it is done.
+static void finish(struct worker *w, struct bucket *b)
+{
+	struct dp_counters *c = &ctr_of(w, b->port)->queue[b->pair];
+	gwrite_settle(b->ring);
+	if (b->n == 0)
+		return;
+	ctr_add(&c->out_frames, b->n);
+	ctr_add(&c->out_bytes, b->bytes);
+	dp_seen(b->port, DP_NOTE_FIRST_OUT, &b->port->first_out_us);
+	if (vring_wants_call_fenced(b->ring))
+		vring_call_now(b->ring);
+	if (memory_gone(b->ring))
+		dp_note(b->port, DP_NOTE_MEM_BROKEN);
+}
+
+unsigned fast_run(struct worker *w, struct dp_port *port, unsigned pair, struct vring *r, unsigned avail)
+{
+	struct dp_queue *q = &port->q[2 * pair + 1];
+	struct fast *f = (struct fast *)w->fast;
+	unsigned n = avail < DP_BATCH ? avail : DP_BATCH, locked = 0;
+	uint64_t bytes = 0;
+	if (!port_is_plain(port, q))
+		return 0;
+	f->n_buckets = 0;
+	n = vone_fetch(r, r->last_avail, n, false, r->hdr_len + FAST_MIN, r->hdr_len, f->tx);
+	if (n)
+		n = route(w, f, port, pair, r, n);
+	for (unsigned i = 0; i < f->n_buckets && n; i++) {
+		if (f->bucket[i].n == 0 || f->bucket[i].frame[0] >= n)
+			continue;
+		if (!lock(w, f, i)) {
+			n = f->bucket[i].frame[0];
+			break;
+		}
+		locked |= 1u << i;
+		n = reserve(f, &f->bucket[i], n);
+	}
+	for (unsigned i = 0; i < f->n_buckets; i++) {
+		if (locked & 1u << i)
+			fill(f, &f->bucket[i], n);
+		else
+			f->bucket[i].n = 0;
+		bytes += f->bucket[i].n ? f->bucket[i].bytes : 0;
+	}
+	if (n) {
+		struct gwrite_used used[DP_BATCH];
+		for (unsigned i = 0; i < n; i++)
+			used[i] = (struct gwrite_used){ .id = f->tx[i].head };
+		r->last_avail = (uint16_t)(r->last_avail + n);
+		gwrite_begin_used(r, used, n); // destinations before the source
+		gwrite_fence(); // all of it is visible before anybody's wish is read, and before the pages of the indices are logged
+	}
+	for (unsigned i = 0; i < f->n_buckets; i++) {
+		if (!(locked & 1u << i))
+			continue;
+		if (n)
+			finish(w, &f->bucket[i]);
+		unlock(w, &f->bucket[i]);
+	}
+	if (!n)
+		return 0;
+	gwrite_settle(r);
+	struct dp_counters *c = &ctr_of(w, port)->queue[pair];
+	ctr_add(&c->in_frames, n);
+	ctr_add(&c->in_bytes, bytes);
+	dp_seen(port, DP_NOTE_FIRST_IN, &port->first_in_us);
+	if (vring_wants_call_fenced(r))
+		vring_call_now(r);
+	return n;
+}
