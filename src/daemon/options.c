@@ -23,7 +23,7 @@ static const struct {
 	[O_HTTP] = { "http", required_argument, true, "ADDR:PORT|unix:PATH", "metrics (this version does not build them)" },
 	[O_THREADS] = { "threads", required_argument, true, "N", "data threads, 1 to 16 (1)" },
 	[O_CPUS] = { "cpus", required_argument, true, "LIST", "CPUs of the data threads, like 2,4-5" },
-	[O_POLL] = { "poll-us", required_argument, true, "auto|0|N|always", "go on polling that long after the last frame (auto: not at all in this version)" },
+	[O_POLL] = { "poll-us", required_argument, true, "auto|0|N|always", "go on polling that long after the last frame (auto: as long as it pays, 0 to 200)" },
 	[O_HOLD] = { "hold-total", required_argument, true, "BYTES", "held frames of all ports together (256M)" },
 	[O_NOKEEPER] = { "no-keeper", no_argument, true, NULL, "run the worker alone (this version always does)" },
 	[O_SANDBOX] = { "sandbox", required_argument, true, "strict|log|off", "system call filter (this version: off)" },
@@ -43,6 +43,7 @@ void options_init(struct options *o)
 	o->fd = -1;
 	o->threads = 1;
 	o->poll_auto = true;
+	o->poll_us = DP_POLL_AUTO;
 	o->hold_total = UINT64_C(256) << 20;
 	o->durability = STORE_PROCESS;
 	o->log_level = LOG_LINFO;
@@ -116,9 +117,9 @@ static enum err set_poll(struct options *o, const char *value, struct why *why)
 	uint64_t n;
 	o->poll_auto = strcmp(value, "auto") == 0;
 	if (o->poll_auto)
-		o->poll_us = 0;
+		o->poll_us = DP_POLL_AUTO;
 	else if (strcmp(value, "always") == 0)
-		o->poll_us = -1;
+		o->poll_us = DP_POLL_ALWAYS;
 	else if (spec_parse_size(value, &n) && n <= 1000000)
 		o->poll_us = (int)n;
 	else

@@ -35,8 +35,8 @@ struct options {
 	unsigned threads; // default 1
 	int cpus[OPTIONS_MAX_CPUS];
 	unsigned n_cpus; // 0: not pinned
-	int poll_us; // 0: never, -1: always
-	bool poll_auto; // --poll-us auto, the default: poll_us says what it stands for
+	int poll_us; // microseconds, or DP_POLL_ALWAYS, DP_POLL_AUTO
+	bool poll_auto; // --poll-us auto, the default
 	uint64_t hold_total;
 	enum store_durability durability;
 	enum log_level log_level;

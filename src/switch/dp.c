@@ -12,6 +12,7 @@
 
 #include "base/bits.h"
 #include "base/clock.h"
+#include "base/cycles.h"
 #include "base/fd.h"
 
 struct worker *dp_owner(const struct dp_port *port, unsigned pair)
@@ -87,6 +88,8 @@ struct dp *dp_new(const struct dp_conf *conf, struct why *why)
 		return NULL;
 	}
 	dp->conf = *conf;
+	dp->start_us = clock_boot_us();
+	dp->start_cycles = cycles_now();
 	dp->n_workers = conf->threads < 1 ? 1 : conf->threads > DP_MAX_THREADS ? DP_MAX_THREADS : conf->threads;
 	dp->notes_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	unsigned made = 0, started = 0;

@@ -21,7 +21,9 @@ struct vring;
 struct dp_conf {
 	unsigned threads; // data threads, 1..16
 	int cpus[16]; // CPU of each thread; -1: not pinned
-	int poll_us; // 0: never poll; > 0: poll that long after the last frame; -1: always
+	int poll_us; // 0: never poll; > 0: poll that long after the last frame; or one of these
+#define DP_POLL_ALWAYS -1
+#define DP_POLL_AUTO -2 // as long as it has paid lately, 0 to 200 us
 	uint64_t hold_total; // bytes of held frames of all ports
 	bool general_only; // without the fast form (fast.c): for tests and for looking at it apart
 };

@@ -29,6 +29,7 @@
 #define DP_FLOOD_BURST 4000u
 #define DP_FAST_BYTES 16384u // scratch of fast.c
 #define DP_BITMAP_WORDS (DP_MAX_PORTS * DP_MAX_PAIRS / 64)
+_Static_assert(DP_BITMAP_WORDS <= 64, "a word says which of them are not 0");
 #define DP_HEAD 64u // bytes of each frame that are copied before they are looked at
 
 struct dp_net;
@@ -105,47 +106,26 @@ struct dp_members {
 	uint16_t port[];
 };
 
-struct frame { // one frame on its way; the pieces may be guest memory, the head is our copy
-	const struct gseg *segs;
-	unsigned n_segs;
-	uint32_t skip; // bytes of virtio-net header in front, in segs
-	uint32_t len; // of the Ethernet frame
-	uint32_t head_len; // min(len, DP_HEAD)
-	struct vnet_hdr hdr;
-	struct eth_info eth;
-	struct dp_port *src;
-	unsigned src_pair;
-	uint8_t head[DP_HEAD];
-};
-
-#define RXS_ELEMS 256u
-struct rxsess { // a receive ring while a batch is delivered to it
-	struct dp_port *port;
-	struct dp_queue *q;
-	struct vring *ring;
-	unsigned pair;
-	unsigned n;
-	uint16_t seen; // buffers that were there when one was refused for want of them
-	uint64_t frames, bytes;
-	struct gwrite_used elem[RXS_ELEMS];
-};
-#define RXS_MAX 8u
+#include "switch/batch.h"
 
 struct worker {
 	struct dp *dp;
 	unsigned index;
 	pthread_t thread;
-	int tid;
+	_Atomic int tid;
 	int epoll_fd, wake_fd;
 	_Atomic uint64_t qs; // odd: online
 	_Atomic bool stop;
 	_Atomic uint64_t ask_tx[DP_BITMAP_WORDS], ask_rx[DP_BITMAP_WORDS]; // set by anyone, taken by the worker
-	uint64_t pend_tx[DP_BITMAP_WORDS];
+	uint64_t pend_tx[DP_BITMAP_WORDS]; // ready transmit rings and taps
+	uint64_t pend_words; // the words of it that are not 0
+	unsigned poll_us; // how long it looks on after the last frame
+	uint64_t armed_us; // when it last asked for kicks and went to sleep
 	_Atomic bool asked; // one of the above, or the inject list, is not empty
 	_Atomic unsigned polled_rings; // rings without a kick descriptor
 	unsigned n_stalled;
 	uint32_t now_s;
-	_Atomic uint64_t busy_us, turns, wakeups;
+	_Atomic uint64_t turns, wakeups;
 	_Atomic uint64_t busy_cycles;
 	bool tried; // this turn moved a frame, tried to, or was asked for: it counts as busy
 	// injected frames
@@ -174,6 +154,7 @@ struct dp {
 	unsigned n_groups;
 	int notes_fd;
 	_Atomic uint64_t note_bits[DP_MAX_PORTS / 64];
+	uint64_t start_us, start_cycles; // to tell how fast the cycle counter runs
 	_Atomic uint64_t hold_used; // bytes of all ports
 	_Atomic unsigned stalled; // transmit rings that wait for a receiver
 };
@@ -209,8 +190,13 @@ enum frame_way frame_route(struct worker *w, struct frame *f, struct dp_port **d
 bool bucket_take(struct dp_bucket *b, uint64_t amount, uint64_t rate_per_s, uint64_t burst);
 uint8_t *frame_linear(struct worker *w, const struct frame *f); // the whole frame in w->bounce
 // source.c: one turn of a transmit ring
-enum tx_result { TX_IDLE, TX_MORE, TX_STALLED };
-enum tx_result source_run(struct worker *w, struct dp_port *port, unsigned pair);
+enum tx_result {
+	TX_IDLE, // nothing there, and the guest will kick (or the ring is gone)
+	TX_EMPTY, // nothing there, and it was not asked to kick
+	TX_MORE,
+	TX_STALLED,
+};
+enum tx_result source_run(struct worker *w, struct dp_port *port, unsigned pair, bool arm);
 // fast.c: as many frames from the front of the ring as it can take; all of them are done then. avail are pending.
 unsigned fast_run(struct worker *w, struct dp_port *port, unsigned pair, struct vring *r, unsigned avail);
 // deliver.c

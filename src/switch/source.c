@@ -168,15 +168,17 @@ static bool memory_gone(struct dp_port *port, struct vring *r)
 	return true;
 }
 
-enum tx_result source_run(struct worker *w, struct dp_port *port, unsigned pair)
+enum tx_result source_run(struct worker *w, struct dp_port *port, unsigned pair, bool arm)
 {
 	struct dp_queue *q = &port->q[2 * pair + 1];
 	struct vring *r = atomic_load_explicit(&q->ring, memory_order_acquire);
 	if (!r || r->broken || atomic_load_explicit(&q->stall_port, memory_order_relaxed) != FDB_NO_PORT)
 		return TX_IDLE;
 	unsigned avail = vring_pending(r);
-	w->tried |= avail != 0 || r->notify_off; // asking for kicks again belongs to the frames before
+	w->tried |= avail != 0 || (arm && r->notify_off); // asking for kicks again belongs to the frames before
 	if (avail == 0 && !r->broken) {
+		if (!arm)
+			return TX_EMPTY;
 		gwrite_notify(r, true);
 		avail = vring_pending(r);
 		if (avail == 0 && !r->broken)

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/cycles.h"
 #include "switch/dp_int.h"
 
 const char *dp_drop_name(enum dp_drop d)
@@ -59,11 +60,13 @@ void dp_port_stats(const struct dp_port *port, struct dp_stats *out)
 unsigned dp_thread_stats(const struct dp *dp, struct dp_thread_stats *out, unsigned max)
 {
 	unsigned n = dp->n_workers < max ? dp->n_workers : max;
+	uint64_t us = clock_boot_us() - dp->start_us, cycles = cycles_now() - dp->start_cycles;
+	double us_per_cycle = cycles ? (double)us / (double)cycles : 0;
 	for (unsigned i = 0; i < n; i++) {
 		const struct worker *w = dp->worker[i];
-		out[i] = (struct dp_thread_stats){ .busy_us = atomic_load(&w->busy_us), .turns = atomic_load(&w->turns),
-						   .wakeups = atomic_load(&w->wakeups),
-						   .busy_cycles = atomic_load(&w->busy_cycles), .tid = w->tid };
+		out[i] = (struct dp_thread_stats){ .turns = atomic_load(&w->turns), .wakeups = atomic_load(&w->wakeups),
+						   .busy_cycles = atomic_load(&w->busy_cycles), .tid = atomic_load(&w->tid) };
+		out[i].busy_us = (uint64_t)((double)out[i].busy_cycles * us_per_cycle);
 	}
 	return n;
 }

@@ -1,5 +1,6 @@
 // A data thread: sleeps in epoll until a kick, a tap frame or a request comes; then turns round its ready rings, one batch each,
-// until none has work, asks all of them for kicks again and sleeps. No timer while nothing waits.
+// until none has work, looks on for a while (see poll_begin), asks all of them for kicks again and sleeps. No timer while
+// nothing waits.
 #include <errno.h>
 #include <sched.h>
 #include <stdio.h>
@@ -17,6 +18,10 @@
 #define EVENTS 64
 #define WAKE_TAG UINT64_MAX
 #define ROUNDS_PER_POLL 16 // look for new kicks that often while busy
+#define LOOKS_PER_CLOCK 32 // look at the clock that often while there is nothing to do
+#define POLL_FIRST_US 10u // adaptive polling: where it starts, and the most; the numbers of KVM's halt polling
+#define POLL_MOST_US 200u
+#define POLL_REACH 5u // a kick within that many times the polling time would have been worth polling for
 #define POLLED_RING_NS 1000000 // a ring without a kick descriptor is looked at every millisecond
 
 static uint64_t tag_of(unsigned port, unsigned q)
@@ -62,6 +67,15 @@ void worker_del_fd(struct worker *w, int fd)
 	epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
 }
 
+static inline void relax(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
 static void online(struct worker *w)
 {
 	atomic_fetch_add(&w->qs, 1); // full barrier: everything is loaded afresh from here on
@@ -82,6 +96,12 @@ static struct dp_port *port_at(struct worker *w, unsigned index)
 	return atomic_load_explicit(&w->dp->port[index], memory_order_acquire);
 }
 
+static void make_ready(struct worker *w, unsigned bit)
+{
+	w->pend_tx[bit / 64] |= UINT64_C(1) << (bit % 64);
+	w->pend_words |= UINT64_C(1) << (bit / 64);
+}
+
 static void on_event(struct worker *w, uint64_t tag)
 {
 	if (tag == WAKE_TAG) {
@@ -95,7 +115,7 @@ static void on_event(struct worker *w, uint64_t tag)
 	if (!port)
 		return;
 	if (port->kind == DP_TAP || q % 2 == 1)
-		w->pend_tx[(index * DP_MAX_PAIRS + q / 2) / 64] |= UINT64_C(1) << ((index * DP_MAX_PAIRS + q / 2) % 64);
+		make_ready(w, index * DP_MAX_PAIRS + q / 2);
 	else
 		deliver_rx_kick(w, port, q / 2);
 	struct vring *r = port->kind == DP_VHOST ? atomic_load(&port->q[q].ring) : NULL;
@@ -108,12 +128,12 @@ static void on_event(struct worker *w, uint64_t tag)
 
 static void take_asked(struct worker *w)
 {
-	if (!atomic_exchange(&w->asked, false))
+	if (!atomic_load_explicit(&w->asked, memory_order_relaxed) || !atomic_exchange(&w->asked, false))
 		return;
 	w->tried = true;
 	for (unsigned i = 0; i < DP_BITMAP_WORDS; i++) {
 		if (atomic_load_explicit(&w->ask_tx[i], memory_order_relaxed))
-			w->pend_tx[i] |= atomic_exchange(&w->ask_tx[i], 0);
+			w->pend_tx[i] |= atomic_exchange(&w->ask_tx[i], 0), w->pend_words |= UINT64_C(1) << i;
 		uint64_t rx = atomic_load_explicit(&w->ask_rx[i], memory_order_relaxed);
 		if (!rx)
 			continue;
@@ -128,25 +148,29 @@ static void take_asked(struct worker *w)
 	inject_run(w);
 }
 
-// One batch from each ready ring. Returns true if any has more.
-static bool turn(struct worker *w)
+// One batch from each ready ring. Returns true if any has more. arm: a ring that is empty is asked for kicks and ready no more;
+// else it stays ready, and is looked at again.
+static bool turn(struct worker *w, bool arm)
 {
 	bool more = false;
-	for (unsigned i = 0; i < DP_BITMAP_WORDS; i++) {
+	for (uint64_t words = w->pend_words; words; words &= words - 1) {
+		unsigned i = (unsigned)__builtin_ctzll(words);
 		for (uint64_t bits = w->pend_tx[i]; bits; bits &= bits - 1) {
 			unsigned bit = i * 64 + (unsigned)__builtin_ctzll(bits);
 			unsigned index = bit / DP_MAX_PAIRS, pair = bit % DP_MAX_PAIRS;
 			struct dp_port *port = port_at(w, index);
-			bool again = false;
+			enum tx_result res = TX_IDLE;
 			if (port && port->kind == DP_TAP)
-				again = tap_run(w, port);
+				res = tap_run(w, port) ? TX_MORE : TX_IDLE;
 			else if (port && port->kind == DP_VHOST)
-				again = source_run(w, port, pair) == TX_MORE;
-			if (again)
+				res = source_run(w, port, pair, arm);
+			if (res == TX_MORE)
 				more = true;
-			else
+			else if (res != TX_EMPTY)
 				w->pend_tx[i] &= ~(UINT64_C(1) << (bit % 64));
 		}
+		if (!w->pend_tx[i])
+			w->pend_words &= ~(UINT64_C(1) << i);
 	}
 	return more;
 }
@@ -183,8 +207,7 @@ static void check_stalled(struct worker *w)
 				}
 			}
 			queue_stall(w->dp, q, FDB_NO_PORT);
-			unsigned bit = index * DP_MAX_PAIRS + pair;
-			w->pend_tx[bit / 64] |= UINT64_C(1) << (bit % 64);
+			make_ready(w, index * DP_MAX_PAIRS + pair);
 		}
 	}
 	w->n_stalled = left;
@@ -215,14 +238,6 @@ static void poll_rings(struct worker *w)
 	}
 }
 
-static bool pending(const struct worker *w)
-{
-	for (unsigned i = 0; i < DP_BITMAP_WORDS; i++)
-		if (w->pend_tx[i])
-			return true;
-	return false;
-}
-
 // A turn is over that began at *from; the next one begins. Two reads of the counter a turn, at most.
 static void count_turn(struct worker *w, uint64_t *from)
 {
@@ -234,23 +249,54 @@ static void count_turn(struct worker *w, uint64_t *from)
 	*from = now;
 }
 
+// How long to look on after the last frame. Fixed, or adaptive: a kick that came soon after we had asked for it would have been
+// worth looking on for, so look on longer; one that came late was not, so shorter, down to not at all. A guest that pings
+// a thousand times a second is let sleep; one that answers within microseconds is not.
+static void poll_adapt(struct worker *w, uint64_t now_us)
+{
+	uint64_t reach = POLL_REACH * (uint64_t)(w->poll_us > POLL_FIRST_US ? w->poll_us : POLL_FIRST_US);
+	if (w->dp->conf.poll_us != DP_POLL_AUTO || !w->armed_us)
+		return;
+	if (now_us - w->armed_us > reach)
+		w->poll_us = w->poll_us > POLL_FIRST_US ? w->poll_us / 2 : 0;
+	else
+		w->poll_us = w->poll_us < POLL_FIRST_US ? POLL_FIRST_US : w->poll_us < POLL_MOST_US / 2 ? w->poll_us * 2 : POLL_MOST_US;
+}
+
 // Work until nothing is ready. Online. from: when the first turn began (its events were handled).
 static void work(struct worker *w, uint64_t from)
 {
 	struct epoll_event ev[EVENTS];
+	bool always = w->dp->conf.poll_us == DP_POLL_ALWAYS, arm = !always && w->poll_us == 0;
+	unsigned empty = 0;
+	uint64_t until_us = 0; // of looking on
 	for (unsigned round = 1;; round++) {
 		w->now_s = clock_coarse_s();
 		take_asked(w);
-		bool more = turn(w);
+		bool more = turn(w, arm);
 		check_stalled(w);
-		deliver_flush(w);
+		if (w->n_sess)
+			deliver_flush(w);
 		quiescent(w);
-		atomic_fetch_add_explicit(&w->turns, 1, memory_order_relaxed);
+		uint64_t turns = atomic_load_explicit(&w->turns, memory_order_relaxed);
+		atomic_store_explicit(&w->turns, turns + 1, memory_order_relaxed);
 		count_turn(w, &from);
-		if (!more && !pending(w) && !atomic_load(&w->asked))
-			return;
-		if (round % ROUNDS_PER_POLL == 0) {
+		if (more || atomic_load_explicit(&w->asked, memory_order_relaxed)) {
+			empty = 0;
+			arm = !always && w->poll_us == 0;
+		} else if (!w->pend_words || atomic_load_explicit(&w->stop, memory_order_relaxed)) {
+			return; // armed, all of them, or stalled: woken by a kick, or by time
+		} else if (!always && empty++ % LOOKS_PER_CLOCK == 0) {
+			uint64_t now_us = clock_boot_us();
+			if (empty == 1)
+				until_us = now_us + w->poll_us;
+			arm = now_us >= until_us;
+		}
+		if (!more)
+			relax();
+		if (round % (more ? ROUNDS_PER_POLL : LOOKS_PER_CLOCK) == 0) {
 			int n = wait_events(w, ev, false);
+			w->tried |= n > 0;
 			for (int i = 0; i < n; i++)
 				on_event(w, ev[i].data.u64);
 		}
@@ -266,13 +312,10 @@ void *worker_main(void *arg)
 	prctl(PR_SET_TIMERSLACK, 1000UL); // a 50 us stall must not become 100
 	w->tid = (int)syscall(SYS_gettid);
 	struct epoll_event ev[EVENTS];
-	uint64_t spin_until = 0;
+	w->poll_us = w->dp->conf.poll_us > 0 ? (unsigned)w->dp->conf.poll_us : 0;
 	while (!atomic_load(&w->stop)) {
-		bool spin = w->dp->conf.poll_us < 0 || (w->dp->conf.poll_us > 0 && clock_boot_us() < spin_until);
-		uint64_t turn_from = cycles_now();
-		int n = wait_events(w, ev, !spin);
-		if (!spin)
-			turn_from = cycles_now(); // sleep is not work; a look that found something is
+		int n = wait_events(w, ev, true);
+		uint64_t turn_from = cycles_now(); // sleep is not work
 		if (n < 0 && errno != EINTR)
 			sched_yield();
 		online(w);
@@ -280,16 +323,14 @@ void *worker_main(void *arg)
 		w->tried = n > 0;
 		if (n > 0)
 			atomic_fetch_add_explicit(&w->wakeups, 1, memory_order_relaxed);
-		uint64_t from = clock_boot_us();
+		if (n > 0)
+			poll_adapt(w, clock_boot_us());
 		for (int i = 0; i < n; i++)
 			on_event(w, ev[i].data.u64);
 		if (n <= 0)
 			poll_rings(w);
 		work(w, turn_from);
-		uint64_t to = clock_boot_us();
-		atomic_fetch_add_explicit(&w->busy_us, to - from, memory_order_relaxed);
-		if (n > 0 && w->dp->conf.poll_us > 0)
-			spin_until = to + (uint64_t)w->dp->conf.poll_us;
+		w->armed_us = clock_boot_us();
 		offline(w);
 	}
 	return NULL;
