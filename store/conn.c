@@ -89,6 +89,12 @@ static enum err ring_put(struct store *s, const struct snap *n, unsigned i, stru
 enum err store_commit(struct store *s, const struct snap *next, uint64_t what, uint64_t seq, const uint8_t *reply,
 		      size_t reply_len, struct why *why)
 {
+	return store_commit_owed(s, next, what, seq, reply, reply_len, NULL, why);
+}
+
+enum err store_commit_owed(struct store *s, const struct snap *next, uint64_t what, uint64_t seq, const uint8_t *reply,
+			   size_t reply_len, const struct store_owed *owed, struct why *why)
+{
 	// What would be refused when read back must not be acknowledged as kept.
 	enum err e = snap_check(next, why);
 	if (e != OK)
@@ -112,6 +118,8 @@ enum err store_commit(struct store *s, const struct snap *next, uint64_t what, u
 		for (unsigned i = 0; i < SNAP_MAX_RINGS && e == OK; i++)
 			if (what & SNAP_RING(i))
 				e = ring_put(s, next, i, why);
+	if (owed && e == OK)
+		e = owed_put(s, owed, why);
 	return txn_end(s, e, why);
 }
 

@@ -47,6 +47,8 @@ struct store {
 	char boot[40]; // this boot's id
 	uint64_t life; // this life of the daemon: keeper_epoch
 	uint64_t next_epoch, next_migration, next_event;
+	uint64_t epoch; // of the block that was taken from next_epoch, the next one to give out
+	unsigned epochs_left;
 	unsigned wal_frames; // in the log since its last restart
 	unsigned wal_try; // no checkpoint below this
 	int last_rc; // sqlite's last failure
@@ -62,6 +64,8 @@ enum err txn_end(struct store *s, enum err e, struct why *why);
 enum err db_failed(struct store *s, int rc, struct why *why);
 // Off the reply path, where idleness may never come: checkpoint if the log is very long.
 void wal_bound(struct store *s);
+// Within a transaction of the caller's.
+enum err owed_put(struct store *s, const struct store_owed *o, struct why *why);
 // Write next_epoch and the other counters.
 enum err meta_put(struct store *s, struct why *why);
 

@@ -3,15 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum err store_owed_put(struct store *s, const struct store_owed *o, struct why *why)
+enum err owed_put(struct store *s, const struct store_owed *o, struct why *why)
 {
 	if (!text_is_id(o->port, sizeof(o->port)))
 		return refuse(why, "the port's id is empty, too long or unprintable");
 	if (o->rounds_done >= o->rounds)
 		return refuse(why, "%u of %u rounds are done: nothing is owed", o->rounds_done, o->rounds);
-	enum err e = txn_begin(s, why);
-	if (e != OK)
-		return e;
 	struct bind b;
 	bind_start(&b, s->stmt[S_OWED_PUT], T_OWED);
 	bind_text(&b, o->port);
@@ -21,7 +18,13 @@ enum err store_owed_put(struct store *s, const struct store_owed *o, struct why 
 	bind_int(&b, o->rounds);
 	bind_int(&b, o->next_due_us);
 	bind_seal(&b);
-	return txn_end(s, stmt_run(s, b.st, why), why);
+	return stmt_run(s, b.st, why);
+}
+
+enum err store_owed_put(struct store *s, const struct store_owed *o, struct why *why)
+{
+	enum err e = txn_begin(s, why);
+	return e == OK ? txn_end(s, owed_put(s, o, why), why) : e;
 }
 
 enum err store_owed_done(struct store *s, const char *port, const uint8_t mac[6], struct why *why)

@@ -12,6 +12,7 @@
 // Pages of the write-ahead log (4 KiB each) after which idleness is used for a checkpoint, and after which it is done
 // anyway where nobody waits for a reply.
 enum { WAL_IDLE = 1000, WAL_HARD = 16000 };
+enum { EPOCH_BLOCK = 1024 };
 
 enum err db_failed(struct store *s, int rc, struct why *why)
 {
@@ -175,6 +176,9 @@ static enum err life_begin(struct store *s, struct store_opened *how, struct why
 	if (e != OK)
 		return e;
 	s->life++;
+	s->epoch = s->next_epoch; // a block of them now: a front end can connect while the disk is full
+	s->next_epoch += EPOCH_BLOCK;
+	s->epochs_left = EPOCH_BLOCK;
 	e = meta_put(s, why);
 	st = s->stmt[S_APPLIED_OLD];
 	sqlite3_bind_text(st, 1, how->same_boot ? s->boot : "", -1, SQLITE_STATIC);
@@ -294,13 +298,13 @@ void store_close(struct store *s)
 }
 
 // -- counters ---------------------------------------------------------------------------------------------------------
-static enum err counter_next(struct store *s, uint64_t *counter, uint64_t *out, struct why *why)
+static enum err counter_next(struct store *s, uint64_t *counter, uint64_t step, uint64_t *out, struct why *why)
 {
 	enum err e = txn_begin(s, why);
 	if (e != OK)
 		return e;
 	uint64_t was = *counter;
-	*counter = was + 1;
+	*counter = was + step;
 	e = txn_end(s, meta_put(s, why), why);
 	if (e == OK)
 		*out = was;
@@ -311,10 +315,18 @@ static enum err counter_next(struct store *s, uint64_t *counter, uint64_t *out, 
 
 enum err store_next_epoch(struct store *s, uint64_t *epoch, struct why *why)
 {
-	return counter_next(s, &s->next_epoch, epoch, why);
+	if (s->epochs_left == 0) {
+		enum err e = counter_next(s, &s->next_epoch, EPOCH_BLOCK, &s->epoch, why);
+		if (e != OK)
+			return e;
+		s->epochs_left = EPOCH_BLOCK;
+	}
+	s->epochs_left--;
+	*epoch = s->epoch++;
+	return OK;
 }
 
 enum err store_next_migration_id(struct store *s, uint64_t *id, struct why *why)
 {
-	return counter_next(s, &s->next_migration, id, why);
+	return counter_next(s, &s->next_migration, 1, id, why);
 }

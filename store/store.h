@@ -50,6 +50,10 @@ enum err store_next_epoch(struct store *s, uint64_t *epoch, struct why *why);
 // committed for this epoch.
 enum err store_commit(struct store *s, const struct snap *next, uint64_t what, uint64_t seq, const uint8_t *reply,
 		      size_t reply_len, struct why *why);
+// The same, and an announcement that is owed from now on (NULL: none), in one transaction.
+struct store_owed;
+enum err store_commit_owed(struct store *s, const struct snap *next, uint64_t what, uint64_t seq, const uint8_t *reply,
+			   size_t reply_len, const struct store_owed *owed, struct why *why);
 // The connection is over: its rows go, the device row (features acked, last bases) stays.
 enum err store_connection_end(struct store *s, const char *port, uint64_t epoch, struct why *why);
 // The connections of the last life of this boot, as snap_check accepts them; bad rows are dropped and reported by why.

@@ -87,9 +87,14 @@ void dirty_mark(struct dirty_log *log, uint64_t gpa, uint64_t len)
 		atomic_fetch_add_explicit(&log->marked, set, memory_order_relaxed);
 }
 
-void dirty_fill(struct dirty_log *log)
+void dirty_fill(struct dirty_log *log, uint64_t gpa, uint64_t len)
 {
-	for (uint64_t i = 0; i < log->n_bytes / 8; i++)
+	if (len == 0)
+		return;
+	uint64_t first = gpa >> DIRTY_PAGE_SHIFT;
+	uint64_t last = (len - 1 > UINT64_MAX - gpa ? UINT64_MAX : gpa + len - 1) >> DIRTY_PAGE_SHIFT;
+	uint64_t words = log->n_bytes / 8;
+	for (uint64_t i = first / 64; i <= last / 64 && i < words; i++)
 		atomic_store_explicit(&log->words[i], UINT64_MAX, memory_order_relaxed);
 	dirty_fence();
 }

@@ -32,8 +32,9 @@ void dirty_free(struct dirty_log *log);
 // Log every page of [gpa, gpa+len). The caller has written the data and issued one full fence since (dirty_fence); then
 // the pre-test "already set, skip" is safe. Pages outside the bitmap are counted in missed, the ones inside are logged.
 void dirty_mark(struct dirty_log *log, uint64_t gpa, uint64_t len);
-// All ones: every page of the guest is taken again. For giving up a port while it logs.
-void dirty_fill(struct dirty_log *log);
+// Ones for every page of [gpa, gpa+len), as far as the log goes: the front end takes them again. For giving up a port while it
+// logs, over its memory: bits that name no page of a guest say nothing, and a log may be of any size.
+void dirty_fill(struct dirty_log *log, uint64_t gpa, uint64_t len);
 bool dirty_test(const struct dirty_log *log, uint64_t gpa);
 
 static inline void dirty_fence(void)

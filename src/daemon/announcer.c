@@ -167,6 +167,15 @@ void announcer_fini(struct vd *vd)
 	free(vd->recent);
 }
 
+bool announcer_owes(struct port *p, const uint8_t mac[6], struct store_owed *owed)
+{
+	*owed = (struct store_owed){ .rounds = ANNOUNCE_ROUNDS, .next_due_us = clock_boot_us() };
+	memcpy(owed->port, p->spec.id, sizeof(owed->port));
+	memcpy(owed->mac, mac, sizeof(owed->mac));
+	// a repetition inside a schedule, or just after one, starts nothing: see announcer_claimed
+	return !p->drained && !announce_running(p->vd->announce, p->spec.id, mac) && !recent_has(p->vd->recent, p->spec.id, mac);
+}
+
 void announcer_start(struct port *p, const uint8_t mac[6])
 {
 	bool full = false;

@@ -123,13 +123,16 @@ void identity_stopped(struct port *p, struct session *s); // the guest stopped i
 void identity_lost(struct port *p, bool logged); // its connection ended while rings ran
 void identity_learned(struct port *p, struct port *from, const uint8_t mac[6]); // a frame of the guest came in here
 bool identity_runs(const struct port *p);
-void identity_claim(struct port *p, const uint8_t mac[6]); // SEND_RARP
+enum err identity_may_claim(struct port *p, const uint8_t mac[6], struct why *why); // SEND_RARP, before it is committed
+void identity_claim(struct port *p, const uint8_t mac[6]); // and after
 // announcer.c
 bool announcer_init(struct vd *vd);
 void announcer_fini(struct vd *vd);
 void announcer_resume(struct vd *vd);
 unsigned announcer_start_all(struct port *p); // every address behind the port; how many schedules run
 void announcer_start(struct port *p, const uint8_t mac[6]);
+// What is owed from the commit of a SEND_RARP on; false: it starts no schedule.
+bool announcer_owes(struct port *p, const uint8_t mac[6], struct store_owed *owed);
 void announcer_claimed(struct port *p, const uint8_t mac[6], bool moved); // SEND_RARP: one of a row starts a schedule
 void announcer_cancel(struct port *p, const uint8_t *mac_or_null);
 // migrations.c

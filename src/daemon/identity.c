@@ -184,22 +184,28 @@ void identity_lost(struct port *p, bool logged)
 	gone(p, logged);
 }
 
-// SEND_RARP: the front end says that this address is here now.
+enum err identity_may_claim(struct port *p, const uint8_t mac[6], struct why *why)
+{
+	uint64_t key = mac_key(mac);
+	struct find f;
+	char text[18];
+	if (!mac_key_unicast(key))
+		return refuse(why, "no host can have %s", mac_format(mac, text));
+	find_holder(&f, p, key);
+	if (f.holder != p && f.behind >= p->spec.max_macs)
+		return refuse(why, "%s: max-macs=%u addresses are here already", mac_format(mac, text), p->spec.max_macs);
+	if (f.holder && f.holder != p && has_configured(f.holder, key) && !has_configured(p, key) && !same_guest(f.holder, p))
+		return refuse(why, "%s is port %s's by its mac=", mac_format(mac, text), f.holder->spec.id);
+	return OK;
+}
+
+// SEND_RARP: the front end says that this address is here now. identity_may_claim let it through, and it is committed.
 void identity_claim(struct port *p, const uint8_t mac[6])
 {
 	uint64_t key = mac_key(mac);
 	struct find f;
 	char text[18];
-	if (!mac_key_unicast(key)) {
-		log_rated(&p->rate, LOG_LWARN, "port %s: SEND_RARP for %s, which no host can have", p->spec.id, mac_format(mac, text));
-		return;
-	}
 	find_holder(&f, p, key);
-	if (f.holder != p && f.behind >= p->spec.max_macs) {
-		log_rated(&p->rate, LOG_LWARN, "port %s: SEND_RARP for %s: max-macs=%u addresses are here already", p->spec.id,
-			  mac_format(mac, text), p->spec.max_macs);
-		return;
-	}
 	bool ours = has_configured(p, key) || (f.holder && same_guest(f.holder, p));
 	if (!dp_mac_claim(p->dp, key, 0, ours ? DP_MAC_CONFIG : DP_MAC_CLAIMED)) {
 		log_rated(&p->rate, LOG_LWARN, "port %s: SEND_RARP for %s, which is configured at another port", p->spec.id,

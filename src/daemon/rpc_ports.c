@@ -130,7 +130,7 @@ static json_t *ring_json(const struct session *s, unsigned q)
 			 (json_int_t)r->base, "next_avail", v ? json_integer(used) : json_null(), "next_used",
 			 v ? json_integer(used) : json_null(), "kicks", (json_int_t)(v ? atomic_load(&v->kicks) : 0), "calls",
 			 (json_int_t)(v ? atomic_load(&v->calls) : 0), "broken",
-			 v && v->broken && v->broken_why ? json_string(v->broken_why) : json_null());
+			 v && vring_broken(v) ? json_string(vring_broken(v)) : json_null());
 }
 
 static json_t *rings_of_port(struct vd *vd, const struct port *p)

@@ -21,12 +21,18 @@ static enum err pin(struct session *s, const struct snap *next, uint64_t what, s
 }
 
 static enum err op_commit(void *arg, const struct snap *next, uint64_t what, uint64_t seq, const uint8_t *reply, uint32_t len,
-			  struct why *why)
+			  const uint8_t *claim, struct why *why)
 {
 	struct session *s = arg;
+	struct store_owed owed;
 	enum err e = pin(s, next, what, why);
+	if (e == OK && claim)
+		e = identity_may_claim(s->port, claim, why);
+	if (e == REFUSED)
+		return e;
 	if (e == OK)
-		e = store_commit(s->port->vd->store, next, what, seq, reply, len, why);
+		e = store_commit_owed(s->port->vd->store, next, what, seq, reply, len,
+				      claim && announcer_owes(s->port, claim, &owed) ? &owed : NULL, why);
 	if (e == OK)
 		vd_idle_soon(s->port->vd);
 	else

@@ -12,6 +12,7 @@
 #include "base/bits.h"
 #include "base/clock.h"
 #include "base/guard.h"
+#include "base/nudge.h"
 #include "daemon/core.h"
 #include "guest/vring.h"
 
@@ -33,16 +34,24 @@ static void on_ring_broken(struct port *p)
 	struct session *s = p->active;
 	for (unsigned q = 0; s && q < SNAP_MAX_RINGS; q++) {
 		struct vring *r = dev_ring(s->dev, q);
-		if (!r || !r->broken || !r->broken_why)
+		const char *broken = r ? vring_broken(r) : NULL;
+		if (!broken)
 			continue;
-		log_rated(&p->rate, LOG_LWARN, "port %s: ring %u: broken by the guest: %s", p->spec.id, q, r->broken_why);
+		log_rated(&p->rate, LOG_LWARN, "port %s: ring %u: broken by the guest: %s", p->spec.id, q, broken);
 		if (log_rate_allows(&p->journal_rate))
-			vd_event(p->vd, p->spec.id, "port.ring_broken", "ring %u: %s", q, r->broken_why);
+			vd_event(p->vd, p->spec.id, "port.ring_broken", "ring %u: %s", q, broken);
 		int fd = dev_ring_err_fd(s->dev, q);
-		uint64_t one = 1;
-		if (fd >= 0 && write(fd, &one, sizeof(one)) < 0)
-			log_debug("port %s: ring %u: err descriptor not writable", p->spec.id, q);
+		if (fd >= 0 && !nudge(fd))
+			log_rated(&p->rate, LOG_LWARN, "port %s: ring %u: its err descriptor blocks", p->spec.id, q);
 	}
+}
+
+// The note is the port's, and may be late: only a session whose own memory went away is over.
+static void close_broken(struct port *p)
+{
+	for (unsigned i = 0; i < PORT_MAX_SESSIONS; i++)
+		if (p->session[i] && dev_memory_broken(p->session[i]->dev))
+			session_close(p->session[i], "the file behind guest memory was cut short");
 }
 
 static void on_notes(void *arg, int fd, int ready)
@@ -72,15 +81,15 @@ static void on_notes(void *arg, int fd, int ready)
 			log_err("port %s: %s", p->spec.id, p->failed.text);
 			port_tell(p);
 		}
-		if ((notes & DP_NOTE_MEM_BROKEN) && p->active)
-			session_close(p->active, "the file behind guest memory was cut short");
+		if (notes & DP_NOTE_MEM_BROKEN)
+			close_broken(p);
 	}
 }
 
 static enum err open_parts(struct vd *vd, const struct vd_conf *conf, struct why *why)
 {
-	if (guard_install() != 0)
-		return ours(why, "the handler for vanishing guest memory can't be installed");
+	if (guard_install() != 0 || nudge_install() != 0)
+		return ours(why, "the handlers for peers that take memory away or block can't be installed");
 	enum err e = store_open(&vd->store, conf->state_dir, conf->durability, &vd->opened, why);
 	if (e != OK)
 		return e;

@@ -8,6 +8,9 @@
 #include "base/bits.h"
 #include "base/fd.h"
 #include "dev/dev_int.h"
+#include "guest/vlayout.h"
+
+#define WHOLE_LOG (UINT64_C(16) << 20) // of a guest with 512 GiB
 
 struct dev *dev_new(const struct dev_conf *conf, const struct dev_ops *ops, void *arg)
 {
@@ -63,7 +66,16 @@ void dev_give_up(struct dev *dev)
 		dev->ring[q].ring = NULL;
 		dev->ring[q].now = DEV_WANT_NO;
 	}
-	dirty_fill(dev->log);
+	// A log of a sane size is filled as a whole; of an absurd one, which would take minutes, what can have been written.
+	if (dev->log->n_bytes <= WHOLE_LOG) {
+		dirty_fill(dev->log, 0, UINT64_MAX);
+		return;
+	}
+	for (unsigned i = 0; dev->mem && i < dev->mem->n; i++)
+		dirty_fill(dev->log, dev->mem->region[i].gpa, dev->mem->region[i].size);
+	for (unsigned q = 0; q < dev->n_rings; q++) // where the used ring is logged may lie outside
+		if (dev->snap.ring[q].has_addr && (dev->snap.ring[q].addr_flags & VU_VRING_F_LOG))
+			dirty_fill(dev->log, dev->snap.ring[q].log, VUSED_BYTES(dev->snap.ring[q].num));
 }
 
 void dev_event(struct dev *dev, enum dev_event ev, unsigned q, const char *fmt, ...)

@@ -62,9 +62,10 @@ enum dev_run {
 
 struct dev_ops {
 	// Make the transition durable, in one transaction: next, the SNAP_ bits that changed, the message's seq and the reply that
-	// will be sent. OURS: it could not be written; the message is then refused as its row says.
+	// will be sent. claim: with SNAP_CLAIM, the address of a SEND_RARP, whose announcements are owed from this transaction on; else
+	// NULL. OURS: it could not be written, REFUSED: the address can't be claimed; the message is then refused as its row says.
 	enum err (*commit)(void *arg, const struct snap *next, uint64_t what, uint64_t seq, const uint8_t *reply,
-			   uint32_t reply_len, struct why *why);
+			   uint32_t reply_len, const uint8_t *claim, struct why *why);
 	// Take ring q from the datapath: when it returns, no data thread touches the ring any more, and all that was fetched
 	// from it is completed. Harmless if it was not published. last: GET_VRING_BASE, reset or close, not a short pause.
 	void (*ring_retract)(void *arg, unsigned q, bool last);
@@ -73,7 +74,7 @@ struct dev_ops {
 	void (*ring_publish)(void *arg, unsigned q, struct vring *ring, int kick_fd, enum dev_run how);
 	// Wait until every data thread has passed a quiescent point: what was unpublished before may be freed.
 	void (*sync)(void *arg);
-	// SEND_RARP for mac.
+	// SEND_RARP for mac, which commit let through.
 	void (*rarp)(void *arg, const uint8_t mac[6]);
 	void (*event)(void *arg, enum dev_event ev, unsigned q, const char *detail);
 };

@@ -110,19 +110,21 @@ static void build_reply(const struct dev *dev, const struct dev_req *req, const 
 static enum err commit(struct dev *dev, const struct dev_req *req, const struct dev_txn *txn, const struct dev_reply *reply,
 		       struct why *why)
 {
-	uint64_t what = snap_diff(&dev->snap, &txn->next);
+	uint64_t what = snap_diff(&dev->snap, &txn->next) | (txn->rarp ? SNAP_CLAIM : 0);
+	const uint8_t *claim = txn->rarp ? txn->rarp_mac : NULL;
 #ifdef VRINGD_MUTANT_ACK_BEFORE_COMMIT
 	if (dev->late_what)
-		dev->ops->commit(dev->arg, &dev->late, dev->late_what, dev->late_seq, NULL, 0, why);
+		dev->ops->commit(dev->arg, &dev->late, dev->late_what & ~SNAP_CLAIM, dev->late_seq, NULL, 0, NULL, why);
 	dev->late = txn->next;
 	dev->late_what = what;
 	dev->late_seq = req->msg->seq;
 	(void)reply;
+	(void)claim;
 	return OK;
 #else
 	if (what == 0)
 		return OK;
-	enum err e = dev->ops->commit(dev->arg, &txn->next, what | dev->unstored, req->msg->seq, reply->bytes, reply->len, why);
+	enum err e = dev->ops->commit(dev->arg, &txn->next, what | dev->unstored, req->msg->seq, reply->bytes, reply->len, claim, why);
 	if (e == OK)
 		dev->unstored = 0;
 	else if (req->row->refusal == VU_ANSWER)

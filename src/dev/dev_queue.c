@@ -1,8 +1,6 @@
 // Rings: size, addresses, base, descriptors, enable, stop.
-#include <fcntl.h>
-#include <sys/stat.h>
-
 #include "base/fd.h"
+#include "base/nudge.h"
 #include "dev/dev_int.h"
 #include "dirty/vbase.h"
 
@@ -77,16 +75,10 @@ enum err dev_on_get_vring_base(struct dev *dev, const struct dev_req *req, struc
 	return OK;
 }
 
-// A descriptor that we may poll and write without ever blocking: eventfd, pipe or socket. (A file or a device would be
-// signalled for nothing, or could hang the data thread.)
+// Only an eventfd can be polled and written without ever filling up or being waited for (see nudge.h).
 static enum err check_notifier(int fd, unsigned q, struct why *why)
 {
-	struct stat st;
-	int flags = fcntl(fd, F_GETFL);
-	if (flags < 0 || (flags & O_PATH) || fstat(fd, &st) != 0)
-		return refuse(why, "ring %u: descriptor is not usable", q);
-	bool anon = (st.st_mode & S_IFMT) == 0; // eventfd
-	if (!anon && !S_ISFIFO(st.st_mode) && !S_ISSOCK(st.st_mode))
+	if (!nudge_is_eventfd(fd))
 		return refuse(why, "ring %u: descriptor is not an eventfd", q);
 	if (fd_set_nonblock(fd, true) != 0)
 		return refuse(why, "ring %u: descriptor can't be made non-blocking", q);

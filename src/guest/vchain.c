@@ -53,8 +53,7 @@ uint16_t vring_pending(struct vring *r)
 	const _Atomic uint16_t *idx = (const _Atomic uint16_t *)((const uint8_t *)r->avail + VAVAIL_IDX);
 	uint16_t n = (uint16_t)(atomic_load_explicit(idx, memory_order_acquire) - r->last_avail);
 	if (n > r->num) {
-		r->broken = true;
-		r->broken_why = "avail index is further ahead than the ring is long";
+		vring_break(r, "avail index is further ahead than the ring is long");
 		return 0;
 	}
 	return n;
@@ -163,9 +162,8 @@ enum vchain_result vchain_fetch(struct vring *r, uint16_t at, bool writable, str
 	const volatile uint16_t *entry = (const volatile uint16_t *)((const uint8_t *)r->avail + VAVAIL_RING(at & r->mask));
 	uint16_t head = *entry;
 	if (head >= r->num) {
-		r->broken = true;
-		r->broken_why = "avail entry is outside the descriptor table";
-		*why = r->broken_why;
+		*why = "avail entry is outside the descriptor table";
+		vring_break(r, *why);
 		return VCHAIN_BROKEN;
 	}
 	struct walk w = { .segs = segs, .room = room, .writable = writable };

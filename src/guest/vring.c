@@ -1,9 +1,9 @@
 #include "guest/vring.h"
 
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/bits.h"
+#include "base/nudge.h"
 #include "guest/mem.h"
 #include "guest/vlayout.h"
 
@@ -83,8 +83,7 @@ void vring_restore(struct vring *r, uint16_t next)
 	r->signalled = next;
 	r->signalled_valid = false;
 	r->n_pending = 0;
-	r->broken = false;
-	r->broken_why = NULL;
+	vring_break(r, NULL);
 }
 
 struct vring_pos vring_position(const struct vring *r)
@@ -102,8 +101,9 @@ void vring_call_now(struct vring *r)
 	int fd = atomic_load_explicit(&r->call_fd, memory_order_acquire);
 	if (fd < 0)
 		return;
-	uint64_t one = 1;
-	ssize_t ignored = write(fd, &one, sizeof(one)); // EAGAIN: the counter is full, the guest is signalled anyway
-	(void)ignored;
+	if (!nudge(fd)) {
+		atomic_store(&r->call_fd, -1);
+		vring_break(r, "its call descriptor blocks");
+	}
 	atomic_fetch_add_explicit(&r->calls, 1, memory_order_relaxed);
 }

@@ -55,8 +55,7 @@ struct vring {
 	bool notify_off; // kicks are suppressed
 	uint8_t hint; // region of the last translated buffer, see vone.c
 	bool idx_unlogged; // used.idx was stored and its page is not logged yet, see gwrite_settle
-	bool broken; // the guest broke a rule: nothing more is done here until it starts anew
-	const char *broken_why;
+	_Atomic(const char *) broken; // the rule that the guest broke (static text): nothing more is done here until it starts anew
 	_Atomic int call_fd;
 	// pending dirty ranges, see gwrite.c
 	unsigned n_pending;
@@ -66,6 +65,17 @@ struct vring {
 	} pending[64];
 	_Atomic uint64_t kicks, calls; // counters, relaxed
 };
+
+// Why nothing is done on this ring any more, NULL: all is well. Any thread may ask.
+static inline const char *vring_broken(struct vring *r)
+{
+	return atomic_load_explicit(&r->broken, memory_order_relaxed);
+}
+// For the owner: done with this ring; why is static.
+static inline void vring_break(struct vring *r, const char *why)
+{
+	atomic_store_explicit(&r->broken, why, memory_order_relaxed);
+}
 
 // Resolve the three areas inside single regions, aligned as the specification says, and build a ring at position
 // {0,0}. Position is set by vring_restore before it is published.

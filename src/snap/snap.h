@@ -57,6 +57,7 @@ struct snap {
 // Which parts of a snap a transition changed: the rows that must be written.
 #define SNAP_CONN UINT64_C(1) // features, protocol features, owner, mtu, log
 #define SNAP_MEM UINT64_C(2) // the region table
+#define SNAP_CLAIM UINT64_C(4) // no row of the snapshot: an announcement is owed for an address (SEND_RARP)
 #define SNAP_RING(i) (UINT64_C(1) << (8 + (i)))
 #define SNAP_ALL_RINGS (UINT64_C(0xffffffff) << 8)
 

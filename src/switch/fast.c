@@ -84,7 +84,7 @@ static struct bucket *bucket_of(struct worker *w, struct fast *f, const struct d
 	unsigned pair = pairs == 1 ? 0 : src_pair % pairs;
 	struct dp_queue *q = &dst->q[2 * pair];
 	struct vring *ring = atomic_load_explicit(&q->ring, memory_order_acquire);
-	if (!ring || ring->broken || ring->hdr_len != r->hdr_len || atomic_load_explicit(&q->discard, memory_order_relaxed))
+	if (!ring || vring_broken(ring) || ring->hdr_len != r->hdr_len || atomic_load_explicit(&q->discard, memory_order_relaxed))
 		return NULL;
 	struct bucket *b = &f->bucket[f->n_buckets++];
 	b->port = dst;
@@ -189,7 +189,7 @@ static unsigned reserve(struct fast *f, struct bucket *b, unsigned limit)
 {
 	struct vring *ring = b->ring;
 	unsigned avail = vring_pending(ring), want = b->n;
-	if (ring->broken)
+	if (vring_broken(ring))
 		return b->n ? b->frame[0] : limit;
 	if (avail > ring->num)
 		avail = 0;

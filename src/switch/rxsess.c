@@ -118,7 +118,7 @@ static enum rxput reserve(struct worker *w, struct rxsess *s, uint32_t need, str
 	t->n_segs = t->n_heads = 0;
 	t->len = 0;
 	while (t->len < need) {
-		if (r->broken)
+		if (vring_broken(r))
 			return RX_BAD;
 		if (t->n_heads == avail) {
 			s->seen = avail;
@@ -199,12 +199,12 @@ enum rxput rxsess_put(struct worker *w, struct rxsess *s, struct frame *f)
 {
 	struct vring *r = s->ring;
 	struct taken t;
-	if (r->broken)
+	if (vring_broken(r))
 		return RX_BAD;
 	uint32_t total = r->hdr_len + f->len;
 	enum rxput res = reserve(w, s, total, &t);
 	if (res == RX_BAD) {
-		if (r->broken)
+		if (vring_broken(r))
 			ring_broken(s);
 		else
 			give_back_all(s, &t);
@@ -246,7 +246,7 @@ void rxsess_quiet(struct worker *w, struct dp_port *port, unsigned pair)
 	struct dp_queue *q = &port->q[2 * pair];
 	lock_ring(w, q);
 	struct vring *r = atomic_load_explicit(&q->ring, memory_order_acquire);
-	if (r && !r->event_idx && !r->broken)
+	if (r && !r->event_idx && !vring_broken(r))
 		gwrite_notify(r, false);
 	unlock_ring(w, q);
 }

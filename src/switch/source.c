@@ -163,7 +163,7 @@ static bool memory_gone(struct dp_port *port, struct vring *r)
 	if (!atomic_load_explicit(&r->mem->broken, memory_order_relaxed) &&
 	    !(r->log && atomic_load_explicit(&r->log->broken, memory_order_relaxed)))
 		return false;
-	r->broken = true;
+	vring_break(r, "guest memory or the log went away");
 	dp_note(port, DP_NOTE_MEM_BROKEN);
 	return true;
 }
@@ -172,25 +172,32 @@ enum tx_result source_run(struct worker *w, struct dp_port *port, unsigned pair,
 {
 	struct dp_queue *q = &port->q[2 * pair + 1];
 	struct vring *r = atomic_load_explicit(&q->ring, memory_order_acquire);
-	if (!r || r->broken || atomic_load_explicit(&q->stall_port, memory_order_relaxed) != FDB_NO_PORT)
+	if (!r || atomic_load_explicit(&q->stall_port, memory_order_relaxed) != FDB_NO_PORT)
 		return TX_IDLE;
+	if (vring_broken(r)) {
+		memory_gone(port, r);
+		return TX_IDLE;
+	}
 	unsigned avail = vring_pending(r);
+	if (memory_gone(port, r)) // what was read may be the zero page that stands in for it
+		return TX_IDLE;
 	w->tried |= avail != 0 || (arm && r->notify_off); // asking for kicks again belongs to the frames before
-	if (avail == 0 && !r->broken) {
+	if (avail == 0 && !vring_broken(r)) {
 		if (!arm)
 			return TX_EMPTY;
 		gwrite_notify(r, true);
 		avail = vring_pending(r);
-		if (avail == 0 && !r->broken)
+		if (avail == 0 && !vring_broken(r))
 			return TX_IDLE;
 	}
 	if (!r->notify_off)
 		gwrite_notify(r, false);
-	if (FAST_FORM && !w->dp->conf.general_only && !r->broken && fast_run(w, port, pair, r, avail))
+	if (FAST_FORM && !w->dp->conf.general_only && !vring_broken(r) && fast_run(w, port, pair, r, avail))
 		return memory_gone(port, r) ? TX_IDLE : TX_MORE; // what it left is looked at in the next turn
 	struct batch b = { 0 };
-	if (r->broken || !fetch(w, port, r, avail, &b)) {
-		dp_note(port, DP_NOTE_RING_BROKEN);
+	if (vring_broken(r) || !fetch(w, port, r, avail, &b)) {
+		if (!memory_gone(port, r))
+			dp_note(port, DP_NOTE_RING_BROKEN);
 		return TX_IDLE; // what was fetched before stays undone: nothing of it was forwarded
 	}
 	if (atomic_load_explicit(&q->discard, memory_order_relaxed))

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/cycles.h"
+#include "base/nudge.h"
 #include "switch/dp_int.h"
 
 #define EVENTS 64
@@ -314,7 +315,11 @@ void *worker_main(void *arg)
 	struct epoll_event ev[EVENTS];
 	w->poll_us = w->dp->conf.poll_us > 0 ? (unsigned)w->dp->conf.poll_us : 0;
 	while (!atomic_load(&w->stop)) {
+		nudge_asleep();
 		int n = wait_events(w, ev, true);
+		if (n < 0 && errno == EINTR && !atomic_load(&w->stop))
+			continue; // the timer of nudge.h, which ends with this
+		nudge_awake();
 		uint64_t turn_from = cycles_now(); // sleep is not work
 		if (n < 0 && errno != EINTR)
 			sched_yield();
@@ -333,5 +338,6 @@ void *worker_main(void *arg)
 		w->armed_us = clock_boot_us();
 		offline(w);
 	}
+	nudge_end();
 	return NULL;
 }

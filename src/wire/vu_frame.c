@@ -7,6 +7,7 @@
 #include <sys/uio.h>
 
 #include "base/fd.h"
+#include "wire/vu_table.h"
 
 struct vu_frame {
 	union {
@@ -112,8 +113,8 @@ enum err vu_frame_recv(struct vu_frame *f, int fd, struct vu_in *in, struct why 
 			continue;
 		if (truncated) {
 			fd_reset_all(f->fds, VU_MAX_FDS);
-			return desync(why, "file descriptors were lost on the way: over %u, or our limit of open files",
-				      VU_MAX_FDS);
+			return desync(why, "%s: file descriptors were lost on the way: over %u, or our limit of open files",
+				      f->have + (n > 0 ? (uint32_t)n : 0) >= head ? vu_name(f->head.hdr.request) : "a message", VU_MAX_FDS);
 		}
 		if (n <= 0)
 			return read_failed(f, n, why);
@@ -121,7 +122,8 @@ enum err vu_frame_recv(struct vu_frame *f, int fd, struct vu_in *in, struct why 
 		if (f->have < head)
 			continue;
 		if (f->head.hdr.size > VU_MAX_PAYLOAD)
-			return desync(why, "payload of %u bytes is over %u", (unsigned)f->head.hdr.size, VU_MAX_PAYLOAD);
+			return desync(why, "%s: payload of %u bytes is over %u", vu_name(f->head.hdr.request), (unsigned)f->head.hdr.size,
+				      VU_MAX_PAYLOAD);
 		if (f->have == head + f->head.hdr.size) {
 			hand_over(f, in);
 			return OK;

@@ -46,11 +46,12 @@ static uint8_t next(struct world *w)
 }
 
 static enum err op_commit(void *arg, const struct snap *s, uint64_t what, uint64_t seq, const uint8_t *reply,
-			  uint32_t reply_len, struct why *why)
+			  uint32_t reply_len, const uint8_t *claim, struct why *why)
 {
 	struct world *w = arg;
 	struct why bad;
 	FUZZ_CHECK(snap_check(s, &bad) == OK);
+	FUZZ_CHECK((claim != NULL) == ((what & SNAP_CLAIM) != 0));
 	FUZZ_CHECK(what != 0 && seq == w->seq && reply_len <= DEV_REPLY_MAX && (reply || reply_len == 0));
 	if (w->no_store)
 		return ours(why, "no space");
@@ -237,7 +238,7 @@ static bool send(struct world *w, struct dev_msg *m, uint8_t *payload)
 	for (unsigned i = 0; i < VU_MAX_FDS; i++)
 		FUZZ_CHECK(m->fds[i] == -1);
 	const struct snap *now = dev_snap(w->dev);
-	uint64_t changed = snap_diff(&before, now);
+	uint64_t changed = snap_diff(&before, now) | (m->hdr.request == VU_SEND_RARP && !w->refused ? SNAP_CLAIM : 0);
 	bool answered = m->hdr.request == VU_GET_VRING_BASE && !reply.close;
 	FUZZ_CHECK(!w->refused || answered || changed == 0);
 	FUZZ_CHECK(w->commits - commits == (changed && !(answered && w->no_store) ? 1u : 0u));

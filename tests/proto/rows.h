@@ -11,6 +11,7 @@ extern const struct bed_row rows_ring[];     // rings that a hostile guest wrote
 extern const struct bed_row rows_traffic[];  // start, stop, position, calls, pairs, the switch
 extern const struct bed_row rows_live[];     // messages while rings run
 extern const struct bed_row rows_session[];  // several front ends, client mode, vanishing memory
+extern const struct bed_row rows_peer[];     // shared objects changed behind the protocol's back
 extern const struct bed_row rows_replay[];   // recorded sessions of QEMU
 
 #endif

@@ -17,10 +17,12 @@ static void record(struct devbed *b, enum bed_step what, unsigned q, uint64_t bi
 }
 
 static enum err op_commit(void *arg, const struct snap *next, uint64_t what, uint64_t seq, const uint8_t *reply,
-			  uint32_t reply_len, struct why *why)
+			  uint32_t reply_len, const uint8_t *claim, struct why *why)
 {
 	struct devbed *b = arg;
 	b->commit_calls++;
+	if ((claim != NULL) != ((what & SNAP_CLAIM) != 0))
+		b->broken = "a claim without its bit";
 	if (b->fail_commit)
 		return ours(why, "the disk is full");
 	struct why bad = { "" };

@@ -157,8 +157,9 @@ static void connection_of_another_boot(void **state)
 	(void)state;
 	struct snap a;
 	struct seen v = { 0 };
-	uint64_t epoch;
+	uint64_t epoch, id;
 	another_boot();
+	assert_int_equal(store_next_migration_id(s, &id, &why), OK); // writes the counters, and the boot with them
 	assert_int_equal(store_next_epoch(s, &epoch, &why), OK);
 	snap_at(&a, epoch, 1);
 	assert_int_equal(store_commit(s, &a, SNAP_WHAT, 1, NULL, 0, &why), OK);
