@@ -8,7 +8,9 @@
 // Exit status 0: as it should be; 1: not; 77: cannot run here (needs root).
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/if_packet.h>
+#include <linux/if_tun.h>
 #include <net/ethernet.h>
 #include <net/if.h>
 #include <poll.h>
@@ -50,6 +52,19 @@ static bool lo_up(void)
 	struct ifreq ifr = { .ifr_name = "lo", .ifr_flags = IFF_UP };
 	int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	bool ok = s >= 0 && ioctl(s, SIOCSIFFLAGS, &ifr) == 0;
+	close(s);
+	return ok;
+}
+
+// The interface outlives the daemon, so that the capture does, too: nothing that a new one sends at once is missed.
+static bool tap_make(void)
+{
+	struct ifreq ifr = { .ifr_name = "annc0", .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC), s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool ok = fd >= 0 && s >= 0 && ioctl(fd, TUNSETIFF, &ifr) == 0 && ioctl(fd, TUNSETPERSIST, 1) == 0;
+	ifr.ifr_flags = IFF_UP;
+	ok = ok && ioctl(s, SIOCSIFFLAGS, &ifr) == 0;
+	close(fd);
 	close(s);
 	return ok;
 }
@@ -130,7 +145,7 @@ static int judge(bool killed)
 static int run(const char *bin, bool kill_it)
 {
 	static const char *const args[] = { "--no-keeper", "--port", "vhost-user,id=vm,announce=switch", "--port", "tap,id=up,ifname=annc0", NULL };
-	if (!daemon_start(&g.d, bin, args) || !capture_open() || !guest_speaks()) {
+	if (!tap_make() || !daemon_start(&g.d, bin, args) || !capture_open() || !guest_speaks()) {
 		printf("announce: set-up failed: %s\n", g.fe ? g.fe->err_text : strerror(errno));
 		return 3;
 	}
@@ -148,8 +163,7 @@ static int run(const char *bin, bool kill_it)
 		listen_until(clock_boot_us() + 2000000, 2);
 		listen_until(clock_boot_us() + 20000, 99); // the rest of the second round
 		daemon_kill(&g.d);
-		close(g.tap);
-		if (!daemon_again(&g.d) || !capture_open())
+		if (!daemon_again(&g.d))
 			return 3;
 	}
 	listen_until(clock_boot_us() + 2500000, 99);
