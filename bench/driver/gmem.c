@@ -1,5 +1,7 @@
 #include "driver/gmem.h"
 
+#include <errno.h>
+#include <linux/memfd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -11,9 +13,14 @@
 #define GMEM_UADDR_FIRST UINT64_C(0x5a0000000000)
 #define GMEM_UADDR_STEP UINT64_C(0x001000000000)
 
-static bool gmem_region_open(struct gmem_region *r)
+static uint64_t gmem_round_huge(uint64_t n)
 {
-	r->fd = memfd_create("guest", MFD_CLOEXEC);
+	return (n + GMEM_HUGE_PAGE - 1) / GMEM_HUGE_PAGE * GMEM_HUGE_PAGE;
+}
+
+static bool gmem_region_open(struct gmem_region *r, bool huge)
+{
+	r->fd = memfd_create("guest", MFD_CLOEXEC | (huge ? MFD_HUGETLB | MFD_HUGE_2MB : 0));
 	if (r->fd < 0 || ftruncate(r->fd, (off_t)(r->offset + r->size)) != 0)
 		return false;
 	void *p = mmap(NULL, r->size, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, (off_t)r->offset);
@@ -31,16 +38,22 @@ struct gmem *gmem_new(const struct gmem_conf *conf)
 		return NULL;
 	unsigned n = conf->regions != 0 ? conf->regions : 1;
 	uint64_t bytes = conf->region_bytes != 0 ? conf->region_bytes : UINT64_C(16) << 20;
-	uint64_t gpa = conf->first_gpa != 0 ? conf->first_gpa : UINT64_C(1) << 20;
+	uint64_t gpa = conf->first_gpa != 0 ? conf->first_gpa : UINT64_C(1) << 20, offset = conf->file_offset;
+	if (conf->huge) {
+		bytes = gmem_round_huge(bytes);
+		offset = gmem_round_huge(offset);
+	}
 	for (unsigned i = 0; i < n && i < VU_MAX_REGIONS; i++) {
 		struct gmem_region *r = &m->region[i];
 		r->gpa = gpa;
 		r->size = bytes;
 		r->uaddr = GMEM_UADDR_FIRST + (VU_MAX_REGIONS - i) * GMEM_UADDR_STEP; // descending: not the order of gpa
-		r->offset = conf->file_offset;
+		r->offset = offset;
 		m->n++;
-		if (!gmem_region_open(r)) {
+		if (!gmem_region_open(r, conf->huge)) {
+			int why = errno;
 			gmem_free(m);
+			errno = why;
 			return NULL;
 		}
 		gpa += bytes + conf->gap;

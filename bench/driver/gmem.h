@@ -13,7 +13,8 @@
 
 #include "wire/vu_spec.h"
 
-#define GMEM_PAGE 4096u
+#define GMEM_PAGE 4096u // what areas are made of, also on hugepages
+#define GMEM_HUGE_PAGE (UINT64_C(2) << 20)
 
 enum gmem_owner { GMEM_DRIVER, GMEM_DEVICE };
 
@@ -23,6 +24,7 @@ struct gmem_conf {
 	uint64_t first_gpa;    // 0: 1 MiB
 	uint64_t gap;          // between regions in guest-physical space, a multiple of a page
 	uint64_t file_offset;  // where each region starts in its file, a multiple of a page
+	bool huge;             // on hugepages of 2 MiB; region_bytes and file_offset are rounded up to them
 };
 
 struct gmem_region {
@@ -38,8 +40,9 @@ struct gmem {
 	struct gmem_region region[VU_MAX_REGIONS];
 };
 
-struct gmem *gmem_new(const struct gmem_conf *conf); // NULL: no memory
-void gmem_free(struct gmem *m);                      // NULL is fine
+// NULL with errno: no memory; with huge also: not enough free hugepages (all are reserved here, so none is missing later).
+struct gmem *gmem_new(const struct gmem_conf *conf);
+void gmem_free(struct gmem *m); // NULL is fine
 // An area of whole pages of its own; the area starts skew (< 4096) bytes into the first. Returns its guest-physical
 // address, 0 if no region has room. Regions are filled in order, from prefer on.
 uint64_t gmem_area(struct gmem *m, unsigned prefer, enum gmem_owner owner, uint64_t bytes, uint32_t skew);

@@ -6,9 +6,11 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/vfs.h>
 
 #include "driver/flog.h"
 #include "driver/net.h"
@@ -237,6 +239,32 @@ static void test_replies_seen(void **state)
 	bed_close(&b);
 }
 
+static void test_huge(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct fe_conf fc = {.mem = {.huge = true, .regions = 2, .region_bytes = 3 << 20, .file_offset = 4096}};
+	struct fe *fe = fe_new(&fc);
+	if (fe == NULL && errno == ENOMEM)
+		skip(); // the machine has none to spare
+	assert_non_null(fe);
+	for (unsigned i = 0; i < 2; i++) {
+		struct statfs fs;
+		assert_int_equal(fstatfs(fe->mem->region[i].fd, &fs), 0);
+		assert_int_equal(fs.f_bsize, GMEM_HUGE_PAGE);
+		assert_int_equal(fe->mem->region[i].size, 4 << 20);
+		assert_int_equal(fe->mem->region[i].offset, GMEM_HUGE_PAGE);
+	}
+	fe_free(fe);
+	bed_open(&b, &fc, TOY_NONE);
+	bed_start(&b, NULL, 0);
+	assert_null(bed_echo(&b, 0, 60, 0, 1518));
+	bed_close(&b);
+	// More than there can be is refused here, not by a signal later.
+	assert_null(gmem_new(&(struct gmem_conf){.huge = true, .region_bytes = UINT64_C(1) << 44}));
+	assert_int_equal(errno, ENOMEM);
+}
+
 static void test_frame_check(void **state)
 {
 	(void)state;
@@ -271,6 +299,7 @@ int main(void)
 		cmocka_unit_test(test_mirror),
 		cmocka_unit_test(test_faults_seen),
 		cmocka_unit_test(test_replies_seen),
+		cmocka_unit_test(test_huge),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
