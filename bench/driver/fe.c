@@ -10,9 +10,7 @@
 
 #include "base/fd.h"
 
-static enum fe_res fe_fail(struct fe *fe, enum fe_res res, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-
-static enum fe_res fe_fail(struct fe *fe, enum fe_res res, const char *fmt, ...)
+enum fe_res fe_fail(struct fe *fe, enum fe_res res, const char *fmt, ...)
 {
 	va_list ap;
 	va_start(ap, fmt);
@@ -31,6 +29,9 @@ static void fe_defaults(struct fe_conf *c)
 		c->ring_size = 256;
 	if (c->features == 0)
 		c->features = FE_FEATURES;
+	c->features &= ~BIT64(VIRTIO_F_RING_PACKED);
+	if (c->packed)
+		c->features |= BIT64(VIRTIO_F_RING_PACKED);
 	if (c->protocol == 0)
 		c->protocol = FE_PROTOCOL;
 	if (c->timeout_ms == 0)
@@ -51,7 +52,8 @@ struct fe *fe_new(const struct fe_conf *conf)
 	fe->rings = 2 * fe->conf.pairs;
 	bool ok = fe->mem != NULL;
 	for (unsigned q = 0; ok && q < fe->rings; q++)
-		ok = vq_init(&fe->ring[q].vq, fe->mem, 0, fe->conf.ring_size, fe->conf.spread);
+		ok = (fe->conf.packed ? vq_init_packed : vq_init)(&fe->ring[q].vq, fe->mem, 0, fe->conf.ring_size,
+								  fe->conf.spread);
 	if (!ok) {
 		fe_free(fe);
 		return NULL;

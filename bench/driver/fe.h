@@ -24,10 +24,11 @@ enum fe_style {     // which messages ask for an acknowledgement
 struct fe_conf {
 	unsigned pairs;     // 1..16; 0: 1
 	uint16_t ring_size; // 0: 256
-	uint64_t features;  // virtio bits wanted, 0: FE_FEATURES; acknowledged is what is offered, too
+	uint64_t features;  // virtio bits wanted, 0: FE_FEATURES (RING_PACKED: see packed); acknowledged if offered
 	uint64_t protocol;  // protocol bits wanted, 0: FE_PROTOCOL
 	enum fe_style style;
-	bool spread;         // used rings over three pages, see vq_init
+	bool packed;         // packed rings; fe_negotiate refuses a back end without them
+	bool spread;         // rings over several pages, see vq_init
 	bool poll_call;      // SET_VRING_CALL with the no-descriptor bit
 	uint16_t mtu;        // sent if negotiated and not 0
 	uint64_t kick_count; // what a new kick eventfd holds (QEMU: 1); 0 proves that a start needs no kick
@@ -52,7 +53,7 @@ enum fe_res {
 struct fe_ring {
 	struct vq vq;
 	int kick, call, err;
-	uint16_t base; // to be given with SET_VRING_BASE
+	uint32_t base; // to be given with SET_VRING_BASE; packed: both places with their wrap bits
 	bool running;
 };
 
@@ -89,10 +90,14 @@ enum fe_res fe_recv(struct fe *fe, struct conn_msg *msg, uint32_t id); // a repl
 // Everything sent so far was handled: a GET_FEATURES round trip.
 enum fe_res fe_barrier(struct fe *fe);
 const char *fe_res_name(enum fe_res res);
+// Returns res, with err_text set.
+enum fe_res fe_fail(struct fe *fe, enum fe_res res, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 // -- orders of messages ------------------------------------------------------------------------------------------------
-enum fe_res fe_negotiate(struct fe *fe);            // from connect to the first SET_VRING_ERR
-void fe_driver_reset(struct fe *fe, uint16_t base); // a driver that initialises its rings
+// From connect to the first SET_VRING_ERR. FE_NACK: packed rings are wanted and not offered.
+enum fe_res fe_negotiate(struct fe *fe);
+// A driver that initialises its rings, as the features ask for it; base as in vq_reset.
+void fe_driver_reset(struct fe *fe, uint16_t base);
 enum fe_res fe_start(struct fe *fe);                // all rings; with SET_LOG_BASE after the kicks if logging
 enum fe_res fe_stop(struct fe *fe);                 // GET_VRING_BASE of all rings; bases are kept for the next start
 enum fe_res fe_set_mem(struct fe *fe);
@@ -105,7 +110,8 @@ enum fe_res fe_send_features(struct fe *fe);         // with LOG_ALL if logging
 enum fe_res fe_log_start(struct fe *fe, int fd, uint64_t size, uint64_t offset);
 enum fe_res fe_log_base(struct fe *fe, int fd, uint64_t size, uint64_t offset); // SET_LOG_BASE alone
 enum fe_res fe_log_stop(struct fe *fe);
-// After a lost connection: every base is used.idx in guest memory, as QEMU does it.
+// After a lost connection: every base is what the rings in guest memory say, used.idx with split ones, as QEMU does it. (Of
+// packed rings QEMU gives the base that it had before; the place of the last used descriptor is the right one.)
 void fe_bases_from_memory(struct fe *fe);
 
 // -- signals -----------------------------------------------------------------------------------------------------------

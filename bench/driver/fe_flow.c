@@ -72,14 +72,17 @@ enum fe_res fe_negotiate(struct fe *fe)
 	fe->features = fe->offered & fe->conf.features & ~BIT64(VHOST_F_LOG_ALL);
 	if (bits_has(fe->offered, VHOST_USER_F_PROTOCOL_FEATURES))
 		fe->features |= BIT64(VHOST_USER_F_PROTOCOL_FEATURES);
+	if (fe->conf.packed && !bits_has(fe->features, VIRTIO_F_RING_PACKED))
+		return fe_fail(fe, FE_NACK, "packed rings are not offered");
 	return FE_OK;
 }
 
 void fe_driver_reset(struct fe *fe, uint16_t base)
 {
 	for (unsigned q = 0; q < fe->rings; q++) {
+		fe->ring[q].vq.in_order = bits_has(fe->features, VIRTIO_F_IN_ORDER);
 		vq_reset(&fe->ring[q].vq, base, bits_has(fe->features, VIRTIO_F_EVENT_IDX));
-		fe->ring[q].base = base;
+		fe->ring[q].base = vq_base(&fe->ring[q].vq);
 	}
 }
 
@@ -169,7 +172,7 @@ enum fe_res fe_stop(struct fe *fe)
 	for (unsigned q = 0; q < fe->rings; q++) {
 		uint32_t num;
 		TRY(fe_get_base(fe, q, &num));
-		fe->ring[q].base = (uint16_t)num;
+		fe->ring[q].base = num;
 		fe->ring[q].running = false;
 		fd_reset(&fe->ring[q].kick);
 		fe->ring[q].vq.kick = -1;
@@ -180,7 +183,7 @@ enum fe_res fe_stop(struct fe *fe)
 void fe_bases_from_memory(struct fe *fe)
 {
 	for (unsigned q = 0; q < fe->rings; q++)
-		fe->ring[q].base = vq_used_idx(&fe->ring[q].vq);
+		fe->ring[q].base = vq_base(&fe->ring[q].vq);
 }
 
 enum fe_res fe_log_start(struct fe *fe, int fd, uint64_t size, uint64_t offset)

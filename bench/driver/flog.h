@@ -2,7 +2,8 @@
 // zero while the back end sets bits), and a mirror of all guest memory that is fed ONLY by the pages that the harvest
 // names. If the back end misses one page, or sets a bit before the data is there, mirror and memory differ in the end.
 //
-// The driver's own pages are left out of the comparison; gmem keeps the two kinds apart.
+// The driver's own pages are left out of the comparison; gmem keeps the kinds apart. Of a packed ring the descriptors count
+// that the device wrote last.
 #ifndef DRIVER_FLOG_H
 #define DRIVER_FLOG_H
 

@@ -27,8 +27,8 @@ static bool gmem_region_open(struct gmem_region *r, bool huge)
 	if (p == MAP_FAILED)
 		return false;
 	r->host = p;
-	r->device_pages = calloc(r->size / GMEM_PAGE, 1);
-	return r->device_pages != NULL;
+	r->owner = calloc(r->size / GMEM_PAGE, 1);
+	return r->owner != NULL;
 }
 
 struct gmem *gmem_new(const struct gmem_conf *conf)
@@ -70,7 +70,7 @@ void gmem_free(struct gmem *m)
 		if (r->host != NULL)
 			munmap(r->host, r->size);
 		fd_reset(&r->fd);
-		free(r->device_pages);
+		free(r->owner);
 	}
 	free(m);
 }
@@ -84,8 +84,7 @@ uint64_t gmem_area(struct gmem *m, unsigned prefer, enum gmem_owner owner, uint6
 			continue;
 		uint64_t at = r->used;
 		r->used += need;
-		if (owner == GMEM_DEVICE)
-			memset(r->device_pages + at / GMEM_PAGE, 1, need / GMEM_PAGE);
+		memset(r->owner + at / GMEM_PAGE, owner, need / GMEM_PAGE);
 		return r->gpa + at + skew;
 	}
 	return 0;

@@ -3,7 +3,8 @@
 //
 // Areas are handed out from it page by page. Each area belongs to the driver (descriptors, avail ring, transmit buffers)
 // or to the device (used ring, receive buffers); the two never share a page, so a page of the device has one writer and
-// its log bit can't be had for free from somebody else's write.
+// its log bit can't be had for free from somebody else's write. A packed ring is written by both: of its pages, what the
+// device wrote last is told by each descriptor.
 #ifndef DRIVER_GMEM_H
 #define DRIVER_GMEM_H
 
@@ -16,7 +17,7 @@
 #define GMEM_PAGE 4096u // what areas are made of, also on hugepages
 #define GMEM_HUGE_PAGE (UINT64_C(2) << 20)
 
-enum gmem_owner { GMEM_DRIVER, GMEM_DEVICE };
+enum gmem_owner { GMEM_DRIVER, GMEM_DEVICE, GMEM_PACKED_RING };
 
 struct gmem_conf {
 	unsigned regions;      // 1..8; 0: 1
@@ -32,7 +33,7 @@ struct gmem_region {
 	int fd;
 	uint8_t *host;         // of the region's first byte
 	uint64_t used;         // handed out
-	uint8_t *device_pages; // one byte a page: 1 if the device owns it
+	uint8_t *owner;        // of each page, an enum gmem_owner
 };
 
 struct gmem {

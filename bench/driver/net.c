@@ -67,7 +67,7 @@ bool net_init(struct net *n, struct fe *fe, unsigned pair, const struct net_conf
 	n->rx = &fe->ring[2 * pair].vq;
 	n->tx = &fe->ring[2 * pair + 1].vq;
 	n->mergeable = bits_has(fe->features, VIRTIO_NET_F_MRG_RXBUF);
-	n->hdr_len = n->mergeable || bits_has(fe->features, VIRTIO_F_VERSION_1) ? 12 : 10;
+	n->hdr_len = n->mergeable || n->rx->packed || bits_has(fe->features, VIRTIO_F_VERSION_1) ? 12 : 10;
 	if (!net_init_tx(n, fe->mem) || !net_init_rx(n, fe->mem)) {
 		net_fini(n);
 		return false;

@@ -1,6 +1,6 @@
 // The smallest back end that the driver can be tested against: one thread on one end of a socket pair, which answers the
-// messages and echoes each transmitted frame into the receive ring of its pair. It trusts everything. It can be told to do
-// one thing wrong, to prove that the driver sees it.
+// messages and echoes each transmitted frame into the receive ring of its pair, split or packed. It trusts everything. It
+// can be told to do one thing wrong, to prove that the driver sees it.
 #ifndef TOY_H
 #define TOY_H
 
@@ -27,6 +27,7 @@ enum toy_fault {
 	TOY_REPLY_FLAGS, // need_reply left in a reply
 	TOY_NO_REPLY,    // GET_VRING_BASE is not answered
 	TOY_NACK,        // SET_MEM_TABLE is refused
+	TOY_NO_PACKED,   // packed rings are not offered
 };
 
 struct toy;
