@@ -28,6 +28,7 @@ struct fe_conf {
 	uint64_t protocol;  // protocol bits wanted, 0: FE_PROTOCOL
 	enum fe_style style;
 	bool packed;         // packed rings; fe_negotiate refuses a back end without them
+	bool log_ring;       // packed: the log address is the ring's, for DPDK; without: the device area's, as QEMU has it
 	bool spread;         // rings over several pages, see vq_init
 	bool poll_call;      // SET_VRING_CALL with the no-descriptor bit
 	uint16_t mtu;        // sent if negotiated and not 0

@@ -110,7 +110,7 @@ enum fe_res fe_ring_addr(struct fe *fe, unsigned q)
 		.desc = gmem_uaddr(fe->mem, v->desc_gpa),
 		.used = gmem_uaddr(fe->mem, v->used_gpa),
 		.avail = gmem_uaddr(fe->mem, v->avail_gpa),
-		.log = v->used_gpa,
+		.log = fe->conf.log_ring ? v->desc_gpa : v->used_gpa,
 	};
 	return fe_tell(fe, log, 9, &a, sizeof(a), NULL, 0);
 }

@@ -217,13 +217,12 @@ static void test_burst(void **state)
 		burst(kind);
 }
 
-static bool mirror_equal(enum toy_fault fault, bool packed, bool threaded)
+static bool mirror_equal_conf(enum toy_fault fault, const struct fe_conf *fc, bool threaded)
 {
 	struct bed b;
 	struct flog_diff diff;
-	struct fe_conf fc = {.ring_size = 512, .packed = packed, .spread = true, .mem = {.region_bytes = 32 << 20}};
 	struct net_conf nc = {.rx = NET_RX_SPREAD, .rx_slots = 64};
-	bed_open(&b, &fc, fault);
+	bed_open(&b, fc, fault);
 	bed_start(&b, &nc, 0);
 	assert_null(bed_echo(&b, 0, 20, 0, 1518));
 	struct flog *log = flog_new(b.fe->mem, 4096);
@@ -244,6 +243,12 @@ static bool mirror_equal(enum toy_fault fault, bool packed, bool threaded)
 	return equal;
 }
 
+static bool mirror_equal(enum toy_fault fault, bool packed, bool threaded)
+{
+	struct fe_conf fc = {.ring_size = 512, .packed = packed, .spread = true, .mem = {.region_bytes = 32 << 20}};
+	return mirror_equal_conf(fault, &fc, threaded);
+}
+
 static void test_mirror(void **state)
 {
 	(void)state;
@@ -255,6 +260,9 @@ static void test_mirror(void **state)
 				fail_msg("a log call of kind %d is missing and the mirror does not show it", f);
 		assert_false(mirror_equal(TOY_LOG_EARLY, packed, true));
 	}
+	struct fe_conf fc = {.ring_size = 512, .packed = true, .log_ring = true, .mem = {.region_bytes = 32 << 20}};
+	assert_true(mirror_equal_conf(TOY_LOG_ADDR, &fc, false));
+	assert_false(mirror_equal(TOY_LOG_ADDR, true, false));
 }
 
 static void test_faults_seen(void **state)

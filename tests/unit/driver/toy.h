@@ -16,6 +16,7 @@ enum toy_fault {
 	TOY_LOG_IDX,
 	TOY_LOG_EVENT,
 	TOY_LOG_EARLY, // the bit before the data
+	TOY_LOG_ADDR,  // packed: descriptors are logged from SET_VRING_ADDR's log address on, wherever that is
 	// frames
 	TOY_CORRUPT, // one byte changed in every tenth
 	TOY_DROP,    // every tenth

@@ -95,7 +95,7 @@ static void toy_next_packed(const struct toy_mem *m, struct toy_ring *r, struct 
 static void toy_write_used(struct toy_mem *m, const struct toy_ring *r, struct vq_pos at, const struct toy_used *u)
 {
 	struct vq_pdesc *d = toy_pdesc(m, r, at.slot);
-	uint64_t gpa = toy_gpa(m, r->addr.desc) + at.slot * sizeof(*d);
+	uint64_t gpa = (m->fault == TOY_LOG_ADDR ? r->addr.log : toy_gpa(m, r->addr.desc)) + at.slot * sizeof(*d);
 	toy_mark_early(m, gpa, sizeof(*d));
 	d->id = u->id;
 	d->len = u->len;
