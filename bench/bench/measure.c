@@ -1,0 +1,238 @@
+#include "bench/measure.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/machine.h"
+#include "bench/place.h"
+#include "bench/stat.h"
+
+#define WARM_MS 60
+#define SLICE_MS 250 // between slices a single frame goes round: the placement within a stretch
+#define PROBES 15
+#define SLICES 16
+
+struct need measure_need(const struct row *r)
+{
+	struct need n = { .ports = 2,
+			  .pairs = r->load.pairs ? r->load.pairs : 1,
+			  .packed = r->load.packed,
+			  .gso = r->load.gso,
+			  .max_frame = row_max_frame(r) };
+	if (r->load.kind == LOAD_SINK || r->load.kind == LOAD_LOOP) {
+		n.ports = 1;
+		n.sink = r->load.kind == LOAD_SINK;
+		n.loop = r->load.kind == LOAD_LOOP;
+	}
+	return n;
+}
+
+bool measure_open(struct subject *s, const struct row *r, const struct opts *o)
+{
+	struct need n = measure_need(r);
+	struct why why = { "" };
+	s->load = NULL;
+	s->cannot[0] = '\0';
+	if (backend_start(s->b, &n, &why) != OK) {
+		snprintf(s->cannot, sizeof(s->cannot), "%.190s", why.text[0] ? why.text : "it did not start");
+		return false;
+	}
+	struct load_conf c = r->load;
+	c.path[0] = s->b->sock[0];
+	c.path[1] = n.ports > 1 ? s->b->sock[1] : NULL;
+	c.seed = o->seed;
+	c.cpu = o->cpu[0];
+	s->load = load_open(&c, s->cannot);
+	backend_pause(s->b, true);
+	return s->load != NULL;
+}
+
+void measure_close(struct subject *s)
+{
+	backend_pause(s->b, false); // it must answer the last messages
+	load_close(s->load);
+	s->load = NULL;
+	backend_stop(s->b);
+}
+
+struct edges {
+	struct backend *b;
+	uint64_t cpu_ns;
+	double cycles;
+	uint64_t taken, given;
+	uint64_t anon_kb;
+	bool valid;
+};
+
+static void on_mark(void *arg, int end)
+{
+	struct edges *e = arg;
+	backend_mark(e->b, end);
+	if (!end)
+		return;
+	e->cpu_ns += e->b->now.cpu_ns;
+	e->cycles += e->b->now.cycles;
+	e->taken += e->b->now.taken;
+	e->given += e->b->now.given;
+	e->anon_kb = e->b->now.anon_kb;
+	e->valid &= e->b->now.valid;
+}
+
+static void add_result(struct load_result *sum, const struct load_result *r)
+{
+	double w = sum->received + r->received ? (double)r->received / (double)(sum->received + r->received) : 0;
+	double t = sum->seconds + r->seconds > 0 ? r->seconds / (sum->seconds + r->seconds) : 0;
+	sum->sent += r->sent;
+	sum->received += r->received;
+	sum->bytes += r->bytes;
+	sum->missing += r->missing;
+	sum->corrupt += r->corrupt;
+	sum->foreign += r->foreign;
+	sum->odd_headers += r->odd_headers;
+	sum->seconds += r->seconds;
+	sum->driver_cycles += w * (r->driver_cycles - sum->driver_cycles);
+	sum->driver_busy += t * (r->driver_busy - sum->driver_busy);
+	sum->batch_tx += t * (r->batch_tx - sum->batch_tx);
+	sum->batch_rx += t * (r->batch_rx - sum->batch_rx);
+	sum->pages_harvested += r->pages_harvested;
+	sum->features_ok = r->features_ok;
+	sum->features = r->features;
+}
+
+// Percentiles in microseconds; all values are too many for a file.
+static json_t *latency_json(const struct load_result *r)
+{
+	static const struct {
+		const char *name;
+		double q;
+	} want[] = { { "min", 0 },    { "p10", 0.1 },    { "p50", 0.5 }, { "p90", 0.9 },
+		     { "p99", 0.99 }, { "p999", 0.999 }, { "max", 1 } };
+	double *v = r->n_latency ? malloc(r->n_latency * sizeof(*v)) : NULL;
+	if (!v)
+		return json_null();
+	for (uint32_t i = 0; i < r->n_latency; i++)
+		v[i] = r->latency_ns[i] / 1e3;
+	json_t *j = json_pack("{s:I}", "n", (json_int_t)r->n_latency);
+	for (unsigned i = 0; i < sizeof(want) / sizeof(want[0]); i++)
+		json_object_set_new(j, want[i].name, json_real(stat_quantile(v, r->n_latency, want[i].q)));
+	free(v);
+	return j;
+}
+
+static json_t *per_frame(bool known, double what, uint64_t frames)
+{
+	return known && frames ? json_real(what / (double)frames) : json_null();
+}
+
+struct probes {
+	double line[2], trip[SLICES + 1];
+	unsigned n_trips;
+};
+
+static json_t *sample_json(const struct subject *s, const struct load_result *r, const struct counters *c,
+			   const struct probes *p, int log)
+{
+	double low = 0, high = 0;
+	json_t *trips = json_array();
+	for (unsigned i = 0; i < p->n_trips; i++) {
+		json_array_append_new(trips, json_real(p->trip[i]));
+		low = i == 0 || p->trip[i] < low ? p->trip[i] : low;
+		high = p->trip[i] > high ? p->trip[i] : high;
+	}
+	char name[40], features[20];
+	snprintf(name, sizeof(name), "%s%s", s->b->spec.name, log == 1 ? "+log" : "");
+	snprintf(features, sizeof(features), "0x%llx", (unsigned long long)r->features);
+	bool cpu_known = s->b->pid != 0;
+	json_t *j = json_pack("{s:s,s:s,s:[f,f],s:o,s:f,s:I,s:I,s:I}", "backend", name, "placement",
+			      place_name(place_around(p->line[0], p->line[1], low, high)), "line_ns", p->line[0], p->line[1],
+			      "trip_ns", trips, "seconds", r->seconds, "sent", (json_int_t)r->sent, "received",
+			      (json_int_t)r->received, "bytes", (json_int_t)r->bytes);
+	json_object_set_new(j, "rate", json_real(r->seconds > 0 ? (double)r->received / r->seconds : 0));
+	json_object_set_new(j, "cycles", per_frame(c->valid, c->cycles, r->received));
+	json_object_set_new(j, "cpu_cycles",
+			    per_frame(cpu_known, (double)c->cpu_ns * machine_cycle_hz() / 1e9, r->received));
+	json_object_set_new(j, "cpu_share",
+			    cpu_known && r->seconds > 0 ? json_real((double)c->cpu_ns / 1e9 / r->seconds) : json_null());
+	json_object_set_new(j, "counted_in", json_integer((json_int_t)c->taken));
+	json_object_set_new(j, "counted_out", json_integer((json_int_t)c->given));
+	json_object_set_new(j, "driver_cycles", json_real(r->driver_cycles));
+	json_object_set_new(j, "driver_busy", json_real(r->driver_busy));
+	json_object_set_new(j, "batch_tx", json_real(r->batch_tx));
+	json_object_set_new(j, "batch_rx", json_real(r->batch_rx));
+	json_object_set_new(j, "missing", json_integer((json_int_t)r->missing));
+	json_object_set_new(j, "corrupt", json_integer((json_int_t)r->corrupt));
+	json_object_set_new(j, "foreign", json_integer((json_int_t)r->foreign));
+	json_object_set_new(j, "odd_headers", json_integer((json_int_t)r->odd_headers));
+	json_object_set_new(j, "pages_harvested", json_integer((json_int_t)r->pages_harvested));
+	json_object_set_new(j, "features", json_string(features));
+	if (r->n_latency)
+		json_object_set_new(j, "latency_us", latency_json(r));
+	return j;
+}
+
+static bool fail(struct subject *s, const char *what)
+{
+	char line[120];
+	if (!backend_alive(s->b))
+		snprintf(s->cannot, sizeof(s->cannot), "it ended: %s", backend_said(s->b, line, sizeof(line)));
+	else if (what)
+		snprintf(s->cannot, sizeof(s->cannot), "%s", what);
+	return false;
+}
+
+static bool run_slices(struct subject *s, const struct row *r, unsigned ms, struct load_result *sum, struct edges *e,
+		       struct probes *p)
+{
+	unsigned slices = r->way == ROW_LATENCY || ms < 2 * SLICE_MS ? 1 : ms / SLICE_MS;
+	if (slices > SLICES)
+		slices = SLICES;
+	for (unsigned i = 0; i < slices; i++) {
+		struct load_result one = { 0 };
+		if (!load_run(s->load, 0, ms / slices, on_mark, e, &one, s->cannot))
+			return fail(s, NULL);
+		add_result(sum, &one);
+		sum->n_latency = one.n_latency;
+		sum->latency_ns = one.latency_ns;
+		if (r->way != ROW_LATENCY) // which needs its samples until they are in the file
+			p->trip[p->n_trips++] = load_probe(s->load, PROBES);
+	}
+	return true;
+}
+
+json_t *measure_stretch(struct subject *s, const struct row *r, const struct opts *o, double seconds, int log)
+{
+	struct load_result sum = { 0 }, warm;
+	struct edges e = { .b = s->b, .valid = true };
+	struct probes p = { .n_trips = 0 };
+	struct counters c;
+	p.line[0] = place_line_ns(o->cpu[0], o->cpu[1]);
+	backend_pause(s->b, false);
+	bool ok = (log < 0 || load_log(s->load, log == 1, s->cannot)) &&
+		  load_run(s->load, 0, WARM_MS, NULL, NULL, &warm, s->cannot);
+	if (!ok)
+		fail(s, NULL);
+	if (ok && r->way != ROW_LATENCY)
+		p.trip[p.n_trips++] = load_probe(s->load, PROBES);
+	ok = ok && (backend_begin(s->b) || fail(s, "its counters could not be started"));
+	ok = ok && run_slices(s, r, (unsigned)(seconds * 1000), &sum, &e, &p);
+	ok = ok && (backend_end(s->b, &c) || fail(s, "its counters could not be read"));
+	backend_pause(s->b, true);
+	if (ok && sum.features_ok < 1) {
+		snprintf(s->cannot, sizeof(s->cannot), "it does not offer what the row needs");
+		ok = false;
+	}
+	if (!ok)
+		return NULL;
+	p.line[1] = place_line_ns(o->cpu[0], o->cpu[1]);
+	if (!s->b->ops->end) { // told at the marks of each slice
+		c.valid = e.valid;
+		c.cycles = e.cycles;
+		c.taken = e.taken;
+		c.given = e.given;
+	}
+	c.cpu_ns = e.cpu_ns;
+	c.anon_kb = e.anon_kb;
+	s->rate = sum.seconds > 0 ? (double)sum.received / sum.seconds : 0;
+	return sample_json(s, &sum, &c, &p, log);
+}
