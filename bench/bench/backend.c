@@ -109,9 +109,11 @@ void backend_mark(struct backend *b, int end)
 	struct usage u = b->pid ? usage_of(b->pid) : (struct usage){ 0 };
 	if (end) {
 		b->now.cpu_ns = u.cpu_ns - b->cpu_from;
+		b->now.wait_ns = u.wait_ns - b->wait_from;
 		b->now.anon_kb = u.anon_kb;
 	}
 	b->cpu_from = u.cpu_ns;
+	b->wait_from = u.wait_ns;
 }
 
 bool backend_end(struct backend *b, struct counters *c)

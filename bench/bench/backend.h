@@ -26,6 +26,7 @@ struct counters { // of a stretch
 	double cycles; // busy, of all data threads
 	uint64_t taken, given; // frames from and to guests, as it says; 0: it does not say
 	uint64_t cpu_ns;
+	uint64_t wait_ns; // a thread of it was ready and another had its CPU
 	uint64_t anon_kb;
 };
 
@@ -51,7 +52,7 @@ struct backend {
 	char command[900]; // as started for the first row, folders cut off
 	char version[80];
 	struct counters now; // being gathered
-	uint64_t cpu_from;
+	uint64_t cpu_from, wait_from;
 	double cycles_from;
 	uint64_t taken_from, given_from;
 };

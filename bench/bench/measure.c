@@ -7,11 +7,13 @@
 #include "bench/machine.h"
 #include "bench/place.h"
 #include "bench/stat.h"
+#include "bench/usage.h"
 
 #define WARM_MS 60
 #define SLICE_MS 250 // between slices a single frame goes round: the placement within a stretch
 #define PROBES 15
 #define SLICES 16
+#define DISTURBED 0.03 // share of a stretch in which others had the driver's CPU, or the back end's
 
 struct need measure_need(const struct row *r)
 {
@@ -58,7 +60,8 @@ void measure_close(struct subject *s)
 
 struct edges {
 	struct backend *b;
-	uint64_t cpu_ns;
+	uint64_t cpu_ns, wait_ns;
+	uint64_t own_wait_ns, own_from, stolen_ns, stolen_from; // of the driver, and by the host
 	double cycles;
 	uint64_t taken, given;
 	uint64_t anon_kb;
@@ -68,9 +71,16 @@ struct edges {
 static void on_mark(void *arg, int end)
 {
 	struct edges *e = arg;
+	if (!end) {
+		e->own_from = usage_own().wait_ns;
+		e->stolen_from = usage_stolen_ns(e->b->opts->cpu, e->b->opts->n_cpus);
+	}
 	backend_mark(e->b, end);
 	if (!end)
 		return;
+	e->own_wait_ns += usage_own().wait_ns - e->own_from;
+	e->stolen_ns += usage_stolen_ns(e->b->opts->cpu, e->b->opts->n_cpus) - e->stolen_from;
+	e->wait_ns += e->b->now.wait_ns;
 	e->cpu_ns += e->b->now.cpu_ns;
 	e->cycles += e->b->now.cycles;
 	e->taken += e->b->now.taken;
@@ -131,7 +141,7 @@ struct probes {
 };
 
 static json_t *sample_json(const struct subject *s, const struct load_result *r, const struct counters *c,
-			   const struct probes *p, int log)
+			   const struct probes *p, double lost, int log)
 {
 	double low = 0, high = 0;
 	json_t *trips = json_array();
@@ -144,10 +154,10 @@ static json_t *sample_json(const struct subject *s, const struct load_result *r,
 	snprintf(name, sizeof(name), "%s%s", s->b->spec.name, log == 1 ? "+log" : "");
 	snprintf(features, sizeof(features), "0x%llx", (unsigned long long)r->features);
 	bool cpu_known = s->b->pid != 0;
-	json_t *j = json_pack("{s:s,s:s,s:[f,f],s:o,s:f,s:I,s:I,s:I}", "backend", name, "placement",
-			      place_name(place_around(p->line[0], p->line[1], low, high)), "line_ns", p->line[0], p->line[1],
-			      "trip_ns", trips, "seconds", r->seconds, "sent", (json_int_t)r->sent, "received",
-			      (json_int_t)r->received, "bytes", (json_int_t)r->bytes);
+	enum place place = lost > DISTURBED ? PLACE_MIXED : place_around(p->line[0], p->line[1], low, high);
+	json_t *j = json_pack("{s:s,s:s,s:[f,f],s:o,s:f,s:I,s:I,s:I}", "backend", name, "placement", place_name(place),
+			      "line_ns", p->line[0], p->line[1], "trip_ns", trips, "seconds", r->seconds, "sent",
+			      (json_int_t)r->sent, "received", (json_int_t)r->received, "bytes", (json_int_t)r->bytes);
 	json_object_set_new(j, "rate", json_real(r->seconds > 0 ? (double)r->received / r->seconds : 0));
 	json_object_set_new(j, "cycles", per_frame(c->valid, c->cycles, r->received));
 	json_object_set_new(j, "cpu_cycles",
@@ -156,6 +166,7 @@ static json_t *sample_json(const struct subject *s, const struct load_result *r,
 			    cpu_known && r->seconds > 0 ? json_real((double)c->cpu_ns / 1e9 / r->seconds) : json_null());
 	json_object_set_new(j, "counted_in", json_integer((json_int_t)c->taken));
 	json_object_set_new(j, "counted_out", json_integer((json_int_t)c->given));
+	json_object_set_new(j, "lost_share", json_real(lost));
 	json_object_set_new(j, "driver_cycles", json_real(r->driver_cycles));
 	json_object_set_new(j, "driver_busy", json_real(r->driver_busy));
 	json_object_set_new(j, "batch_tx", json_real(r->batch_tx));
@@ -234,5 +245,6 @@ json_t *measure_stretch(struct subject *s, const struct row *r, const struct opt
 	c.cpu_ns = e.cpu_ns;
 	c.anon_kb = e.anon_kb;
 	s->rate = sum.seconds > 0 ? (double)sum.received / sum.seconds : 0;
-	return sample_json(s, &sum, &c, &p, log);
+	double lost = sum.seconds > 0 ? (double)(e.wait_ns + e.own_wait_ns + e.stolen_ns) / 1e9 / sum.seconds : 0;
+	return sample_json(s, &sum, &c, &p, lost, log);
 }

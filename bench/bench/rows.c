@@ -7,6 +7,10 @@
 #include "bench/judge.h"
 #include "bench/say.h"
 
+// Where a process has its memory decides about caches: processes and guests are made anew every few pairs, so that the
+// spread of a run holds that, too.
+#define PAIRS_A_LIFE 3
+
 static volatile sig_atomic_t caught;
 
 static void on_signal(int sig)
@@ -63,6 +67,14 @@ static void turn(const struct bench *b, struct subject *s, const struct row *r, 
 	}
 }
 
+static void set_rate(const struct bench *b, struct subject *s, const json_t *row)
+{
+	double rate = json_number_value(json_object_get(row, "offered"));
+	for (unsigned i = 0; i < b->n; i++)
+		if (s[i].load)
+			load_rate(s[i].load, (uint64_t)rate);
+}
+
 // Equal load: half of what the slower one manages.
 static void pace(const struct bench *b, struct subject *s, const struct row *r, json_t *into)
 {
@@ -76,11 +88,8 @@ static void pace(const struct bench *b, struct subject *s, const struct row *r, 
 			slowest = s[i].rate;
 		json_decref(j);
 	}
-	double rate = slowest / 2;
-	json_object_set_new(into, "offered", json_real(rate));
-	for (unsigned i = 0; i < b->n; i++)
-		if (s[i].load)
-			load_rate(s[i].load, (uint64_t)rate);
+	json_object_set_new(into, "offered", json_real(slowest / 2));
+	set_rate(b, s, into);
 }
 
 static unsigned taking_part(const struct bench *b, const struct subject *s)
@@ -91,22 +100,35 @@ static unsigned taking_part(const struct bench *b, const struct subject *s)
 	return n;
 }
 
-static void pairs_run(struct bench *b, const struct row *r, json_t *into)
+static void open_all(struct bench *b, struct subject *s, const struct row *r, json_t *into)
 {
-	struct subject s[OPTS_BACKENDS];
-	memset(s, 0, sizeof(s));
 	for (unsigned i = 0; i < b->n && !caught; i++) {
 		s[i].b = &b->backend[i];
+		if (s[i].cannot[0])
+			continue;
+		if (s[i].load)
+			measure_close(&s[i]);
 		if (!measure_open(&s[i], r, b->opts)) {
 			row_cannot(into, s[i].b, s[i].cannot);
 			backend_stop(s[i].b);
 		}
 	}
+}
+
+static void pairs_run(struct bench *b, const struct row *r, json_t *into)
+{
+	struct subject s[OPTS_BACKENDS];
+	memset(s, 0, sizeof(s));
+	open_all(b, s, r, into);
 	if (r->way == ROW_PACED)
 		pace(b, s, r, into);
 	// pairs that the placement spoilt are taken again, up to as many
 	unsigned want = b->opts->trials;
 	for (unsigned pair = 0; pair < 2 * want && taking_part(b, s) && !caught; pair++) {
+		if (pair && pair % PAIRS_A_LIFE == 0) {
+			open_all(b, s, r, into);
+			set_rate(b, s, into);
+		}
 		turn(b, s, r, pair, into);
 		if (pair + 1 >= want && (taking_part(b, s) < 2 || judge_pairs(into) >= want))
 			break;

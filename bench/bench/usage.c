@@ -23,16 +23,43 @@ static uint64_t status_sum(const char *path, const char *const *keys)
 	return sum;
 }
 
-static uint64_t first_number(const char *path)
+static void add_schedstat(const char *path, struct usage *u)
 {
-	unsigned long long n = 0;
+	unsigned long long ran = 0, waited = 0;
 	FILE *f = fopen(path, "re");
 	if (!f)
-		return 0;
-	if (fscanf(f, "%llu", &n) != 1)
-		n = 0;
+		return;
+	if (fscanf(f, "%llu %llu", &ran, &waited) == 2) {
+		u->cpu_ns += ran;
+		u->wait_ns += waited;
+	}
 	fclose(f);
-	return n;
+}
+
+struct usage usage_own(void)
+{
+	struct usage u = { 0 };
+	add_schedstat("/proc/thread-self/schedstat", &u);
+	return u;
+}
+
+uint64_t usage_stolen_ns(const int *cpu, unsigned n)
+{
+	char line[300];
+	uint64_t ticks = 0;
+	FILE *f = fopen("/proc/stat", "re");
+	while (f && fgets(line, sizeof(line), f)) {
+		int number;
+		unsigned long long steal;
+		if (sscanf(line, "cpu%d %*u %*u %*u %*u %*u %*u %*u %llu", &number, &steal) != 2)
+			continue;
+		for (unsigned i = 0; i < n; i++)
+			if (cpu[i] == number)
+				ticks += steal;
+	}
+	if (f)
+		fclose(f);
+	return ticks * 1000000000u / (uint64_t)sysconf(_SC_CLK_TCK);
 }
 
 struct usage usage_of(pid_t pid)
@@ -49,7 +76,7 @@ struct usage usage_of(pid_t pid)
 		if (e->d_name[0] == '.')
 			continue;
 		snprintf(path, sizeof(path), "/proc/%d/task/%.20s/schedstat", (int)pid, e->d_name);
-		u.cpu_ns += first_number(path);
+		add_schedstat(path, &u);
 		snprintf(path, sizeof(path), "/proc/%d/task/%.20s/status", (int)pid, e->d_name);
 		u.switches += status_sum(path, switches);
 	}

@@ -108,8 +108,8 @@ static void test_turns(void **state)
 	assert_in_range(json_array_size(samples), 8, 16); // 4 pairs, more if the placement changed
 	for (size_t i = 0; i < json_array_size(samples); i++)
 		assert_string_equal(table_text(json_array_get(samples, i), "backend"), i % 2 ? "two" : "one"); // A B A B
-	assert_int_equal(fake.opened, 2);
-	assert_int_equal(fake.closed, 2);
+	assert_true(fake.opened >= 4); // twice each: made anew after three pairs
+	assert_int_equal(fake.closed, fake.opened);
 	assert_null(json_object_get(row, "cannot"));
 	assert_true(json_is_null(json_object_get(json_array_get(samples, 0), "cycles"))); // nobody tells any
 	assert_true(table_number(json_array_get(samples, 0), "cpu_cycles") >= 0); // this process is the back end
