@@ -134,14 +134,12 @@ static bool look(const struct backend *b, struct told *t)
 	size_t i;
 	memset(t, 0, sizeof(*t));
 	json_t *result = json_object_get(answer, "result"), *threads = json_object_get(result, "threads");
-	json_array_foreach(threads, i, v)
-	{
+	json_array_foreach(threads, i, v) {
 		c = json_object_get(v, "busy_cycles");
 		t->cycles_known = json_is_integer(c);
 		t->cycles += (double)json_integer_value(c);
 	}
-	json_array_foreach(json_object_get(result, "stats"), i, v)
-	{
+	json_array_foreach(json_object_get(result, "stats"), i, v) {
 		t->taken += (uint64_t)json_integer_value(json_object_get(json_object_get(v, "in"), "frames"));
 		t->given += (uint64_t)json_integer_value(json_object_get(json_object_get(v, "out"), "frames"));
 	}

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "bench/prio.h"
 
 static void exec_in_child(char *const argv[], int tty, int report, const int *cpus, unsigned n_cpus, pid_t parent)
 {
@@ -26,6 +27,7 @@ static void exec_in_child(char *const argv[], int tty, int report, const int *cp
 		sched_setaffinity(0, sizeof(set), &set);
 	signal(SIGPIPE, SIG_DFL);
 	setsid(); // a group of its own
+	prio_own_session();
 	if (getppid() == parent && dup2(tty, 0) >= 0 && dup2(tty, 1) >= 0 && dup2(tty, 2) >= 0)
 		execvp(argv[0], argv);
 	int e = errno;

@@ -21,8 +21,9 @@ static const json_t *row_named(const json_t *record, const char *name)
 {
 	const json_t *row;
 	size_t i;
-	json_array_foreach(json_object_get(record, "rows"), i,
-			   row) if (strcmp(table_text(row, "row"), name) == 0) return row;
+	json_array_foreach(json_object_get(record, "rows"), i, row)
+		if (strcmp(table_text(row, "row"), name) == 0)
+			return row;
 	return NULL;
 }
 
@@ -30,10 +31,10 @@ static size_t values(const json_t *row, const char *place, const char *backend, 
 {
 	const json_t *s;
 	size_t i, n = 0;
-	json_array_foreach(json_object_get(row, "samples"), i, s) if (strcmp(table_text(s, "placement"), place) == 0 &&
-								      strcmp(table_text(s, "backend"), backend) == 0 &&
-								      n < MAX_SAMPLES && isfinite(judge_metric(s, metric)))
-		v[n++] = judge_metric(s, metric);
+	json_array_foreach(json_object_get(row, "samples"), i, s)
+		if (strcmp(table_text(s, "placement"), place) == 0 && strcmp(table_text(s, "backend"), backend) == 0 &&
+		    n < MAX_SAMPLES && isfinite(judge_metric(s, metric)))
+			v[n++] = judge_metric(s, metric);
 	return n;
 }
 
@@ -71,10 +72,11 @@ static void rows(FILE *f, const json_t *a, const json_t *b, uint64_t seed, struc
 	size_t i, k;
 	const char *lower;
 	const char *const *metric = judge_metrics(table_text(a, "way"), &lower);
-	json_array_foreach(json_object_get(a, "summary"), i, entry) json_array_foreach(
-		json_object_get(entry, "figures"), k,
-		figure) for (unsigned m = 0; metric[m]; m++) if (strcmp(metric[m], table_text(figure, "metric")) == 0)
-		one(f, a, b, figure, entry, lower[m] == '1', seed, t);
+	json_array_foreach(json_object_get(a, "summary"), i, entry)
+		json_array_foreach(json_object_get(entry, "figures"), k, figure)
+			for (unsigned m = 0; metric[m]; m++)
+				if (strcmp(metric[m], table_text(figure, "metric")) == 0)
+					one(f, a, b, figure, entry, lower[m] == '1', seed, t);
 }
 
 static void machines(FILE *f, const json_t *old, const json_t *new)
@@ -94,8 +96,7 @@ int compare_print(FILE *f, const json_t *old, const json_t *new)
 	size_t i;
 	uint64_t seed = strtoull(table_text(new, "seed"), NULL, 10);
 	machines(f, old, new);
-	json_array_foreach(json_object_get(old, "rows"), i, a)
-	{
+	json_array_foreach(json_object_get(old, "rows"), i, a) {
 		const json_t *b = row_named(new, table_text(a, "row"));
 		if (b && json_array_size(json_object_get(a, "void")) + json_array_size(json_object_get(b, "void")) != 0)
 			fprintf(f, "%-22s void, not compared\n", table_text(a, "row"));

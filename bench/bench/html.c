@@ -90,8 +90,7 @@ static void put_head(FILE *f, const json_t *record)
 	      "busy cycles per "
 	      "frame that a receiver saw.</p>\n<table><tr><th>back end<th>version<th>command ($S: a private folder)</tr>\n",
 	      f);
-	json_array_foreach(json_object_get(record, "backends"), i, b)
-	{
+	json_array_foreach(json_object_get(record, "backends"), i, b) {
 		fputs("<tr><td>", f);
 		html_text(f, table_text(b, "name"));
 		fputs("<td>", f);
@@ -111,8 +110,7 @@ static void put_figures(FILE *f, const json_t *entry)
 	      "class=n>highest"
 	      "<th class=n>n</tr>\n",
 	      f);
-	json_array_foreach(json_object_get(entry, "figures"), i, g)
-	{
+	json_array_foreach(json_object_get(entry, "figures"), i, g) {
 		int digits = table_number(g, "median") < 100 ? 2 : 0;
 		fputs("<tr><td>", f);
 		html_text(f, table_text(g, "backend"));
@@ -137,8 +135,7 @@ static void put_ratios(FILE *f, const json_t *entry)
 	fputs("<table><tr><th>ratio<th>metric<th class=n>median<th class=n>95 % low<th class=n>high<th class=n>quartiles<th "
 	      "class=n>pairs<th></tr>\n",
 	      f);
-	json_array_foreach(json_object_get(entry, "ratios"), i, r)
-	{
+	json_array_foreach(json_object_get(entry, "ratios"), i, r) {
 		const char *why = table_text(r, "void");
 		fputs("<tr><td>", f);
 		html_text(f, table_text(r, "of"));
@@ -162,8 +159,7 @@ static void put_idle(FILE *f, const json_t *row)
 	fputs("<table><tr><th>back end<th class=n>ports<th class=n>CPU %<th class=n>switches<th class=n>KiB of its "
 	      "own</tr>\n",
 	      f);
-	json_array_foreach(json_object_get(row, "samples"), i, s)
-	{
+	json_array_foreach(json_object_get(row, "samples"), i, s) {
 		fputs("<tr><td>", f);
 		html_text(f, table_text(s, "backend"));
 		cell(f, table_number(s, "ports"), 0);
@@ -181,22 +177,19 @@ static void put_notes(FILE *f, const json_t *row)
 	json_t *why;
 	const json_t *t;
 	size_t i;
-	json_object_foreach((json_t *)(uintptr_t)json_object_get(row, "cannot"), who, why)
-	{
+	json_object_foreach((json_t *)(uintptr_t)json_object_get(row, "cannot"), who, why) {
 		fputs("<p class=faint>", f);
 		html_text(f, who);
 		fputs(" takes no part: ", f);
 		html_text(f, json_string_value(why));
 		fputs("</p>\n", f);
 	}
-	json_array_foreach(json_object_get(row, "void"), i, t)
-	{
+	json_array_foreach(json_object_get(row, "void"), i, t) {
 		fputs("<p class=bad>Void: ", f);
 		html_text(f, json_string_value(t));
 		fputs("</p>\n", f);
 	}
-	json_array_foreach(json_object_get(row, "marks"), i, t)
-	{
+	json_array_foreach(json_object_get(row, "marks"), i, t) {
 		fputs("<p class=faint>", f);
 		html_text(f, json_string_value(t));
 		fputs("</p>\n", f);
@@ -214,8 +207,7 @@ static void put_row(FILE *f, const json_t *row)
 	put_notes(f, row);
 	if (strcmp(way, "idle") == 0)
 		put_idle(f, row);
-	json_array_foreach(json_object_get(row, "summary"), i, entry)
-	{
+	json_array_foreach(json_object_get(row, "summary"), i, entry) {
 		fprintf(f, "<h3>Placement: %s</h3>\n", table_text(entry, "placement"));
 		put_figures(f, entry);
 		put_ratios(f, entry);
@@ -242,11 +234,14 @@ enum err html_write(const json_t *record, const char *path, struct why *why)
 	if (!f)
 		return ours(why, "%.120s: %s", path, strerror(errno));
 	put_head(f, record);
-	json_array_foreach(json_object_get(record, "rows"), i, v) put_row(f, v);
+	json_array_foreach(json_object_get(record, "rows"), i, v)
+		put_row(f, v);
 	fputs("<h2>Machine</h2><table>\n", f);
-	json_object_foreach(json_object_get(record, "machine"), key, v) put_fact(f, key, v);
+	json_object_foreach(json_object_get(record, "machine"), key, v)
+		put_fact(f, key, v);
 	fputs("</table><h2>Options</h2><table>\n", f);
-	json_object_foreach(json_object_get(record, "options"), key, v) put_fact(f, key, v);
+	json_object_foreach(json_object_get(record, "options"), key, v)
+		put_fact(f, key, v);
 	fputs("</table></body></html>\n", f);
 	return fclose(f) == 0 ? OK : ours(why, "%.120s: %s", path, strerror(errno));
 }

@@ -54,8 +54,7 @@ static void names_of(const json_t *row, struct names *out)
 	const json_t *s;
 	size_t i;
 	out->n = 0;
-	json_array_foreach(json_object_get(row, "samples"), i, s)
-	{
+	json_array_foreach(json_object_get(row, "samples"), i, s) {
 		unsigned k = 0;
 		while (k < out->n && strcmp(out->name[k], text(s, "backend")) != 0)
 			k++;
@@ -68,9 +67,9 @@ static const json_t *sample_of(const json_t *row, const char *backend, json_int_
 {
 	const json_t *s;
 	size_t i;
-	json_array_foreach(json_object_get(row, "samples"), i,
-			   s) if (json_integer_value(json_object_get(s, "pair")) == pair &&
-				  strcmp(text(s, "backend"), backend) == 0) return s;
+	json_array_foreach(json_object_get(row, "samples"), i, s)
+		if (json_integer_value(json_object_get(s, "pair")) == pair && strcmp(text(s, "backend"), backend) == 0)
+			return s;
 	return NULL;
 }
 
@@ -95,8 +94,9 @@ static json_int_t last_pair(const json_t *row)
 	const json_t *s;
 	size_t i;
 	json_int_t last = -1;
-	json_array_foreach(json_object_get(row, "samples"), i, s) if (json_integer_value(json_object_get(s, "pair")) > last)
-		last = json_integer_value(json_object_get(s, "pair"));
+	json_array_foreach(json_object_get(row, "samples"), i, s)
+		if (json_integer_value(json_object_get(s, "pair")) > last)
+			last = json_integer_value(json_object_get(s, "pair"));
 	return last < MAX_PAIRS ? last : MAX_PAIRS - 1;
 }
 
@@ -133,9 +133,10 @@ static void figure(const json_t *row, const char *place, const char *backend, co
 	double v[MAX_PAIRS];
 	size_t n = 0, i;
 	const json_t *s;
-	json_array_foreach(json_object_get(row, "samples"), i,
-			   s) if (strcmp(text(s, "backend"), backend) == 0 && strcmp(text(s, "placement"), place) == 0 &&
-				  n < MAX_PAIRS && isfinite(judge_metric(s, metric))) v[n++] = judge_metric(s, metric);
+	json_array_foreach(json_object_get(row, "samples"), i, s)
+		if (strcmp(text(s, "backend"), backend) == 0 && strcmp(text(s, "placement"), place) == 0 && n < MAX_PAIRS &&
+		    isfinite(judge_metric(s, metric)))
+			v[n++] = judge_metric(s, metric);
 	if (n == 0)
 		return;
 	struct interval iv = stat_median(v, n, seed);
@@ -228,9 +229,10 @@ const json_t *judge_cost_ratio(const json_t *entry, const char *of, const char *
 	for (unsigned m = 0; m < sizeof(order) / sizeof(order[0]); m++) {
 		const json_t *r;
 		size_t i;
-		json_array_foreach(json_object_get(entry, "ratios"), i, r) if (strcmp(text(r, "metric"), order[m]) == 0 &&
-									       strcmp(text(r, "of"), of) == 0 &&
-									       strcmp(text(r, "to"), to) == 0) return r;
+		json_array_foreach(json_object_get(entry, "ratios"), i, r)
+			if (strcmp(text(r, "metric"), order[m]) == 0 && strcmp(text(r, "of"), of) == 0 &&
+			    strcmp(text(r, "to"), to) == 0)
+				return r;
 	}
 	return NULL;
 }

@@ -13,7 +13,7 @@
 #define SLICE_MS 250 // between slices a single frame goes round: the placement within a stretch
 #define PROBES 15
 #define SLICES 16
-#define DISTURBED 0.03 // share of a stretch in which others had the driver's CPU, or the back end's
+#define DISTURBED 0.06 // share of a stretch in which others had the CPU of the driver or the back end
 
 struct need measure_need(const struct row *r)
 {

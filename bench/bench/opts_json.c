@@ -73,15 +73,18 @@ static bool lists_from(struct opts *o, const json_t *j)
 {
 	const json_t *v;
 	size_t i;
-	json_array_foreach(json_object_get(j, "backends"), i,
-			   v) if (o->n_backends == OPTS_BACKENDS ||
-				  !backend_from(&o->backend[o->n_backends++], v)) return false;
-	json_array_foreach(json_object_get(j, "cpus"), i, v) if (o->n_cpus < OPTS_CPUS) o->cpu[o->n_cpus++] =
-		(int)json_integer_value(v);
-	json_array_foreach(json_object_get(j, "cases"), i, v) if (o->n_cases < OPTS_CASES && json_is_string(v))
-		snprintf(o->cases[o->n_cases++], sizeof(o->cases[0]), "%.32s", json_string_value(v));
-	json_array_foreach(json_object_get(j, "sizes"), i, v) if (o->n_sizes < OPTS_SIZES) o->size[o->n_sizes++] =
-		(uint32_t)json_integer_value(v);
+	json_array_foreach(json_object_get(j, "backends"), i, v)
+		if (o->n_backends == OPTS_BACKENDS || !backend_from(&o->backend[o->n_backends++], v))
+			return false;
+	json_array_foreach(json_object_get(j, "cpus"), i, v)
+		if (o->n_cpus < OPTS_CPUS)
+			o->cpu[o->n_cpus++] = (int)json_integer_value(v);
+	json_array_foreach(json_object_get(j, "cases"), i, v)
+		if (o->n_cases < OPTS_CASES && json_is_string(v))
+			snprintf(o->cases[o->n_cases++], sizeof(o->cases[0]), "%.32s", json_string_value(v));
+	json_array_foreach(json_object_get(j, "sizes"), i, v)
+		if (o->n_sizes < OPTS_SIZES)
+			o->size[o->n_sizes++] = (uint32_t)json_integer_value(v);
 	return o->n_backends != 0 && o->n_cpus >= 2;
 }
 

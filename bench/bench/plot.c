@@ -62,8 +62,7 @@ static void dots(FILE *f, const json_t *row, const struct frame *p, const char *
 {
 	const json_t *s;
 	size_t i;
-	json_array_foreach(json_object_get(row, "samples"), i, s)
-	{
+	json_array_foreach(json_object_get(row, "samples"), i, s) {
 		double v = judge_metric(s, p->metric) / p->scale;
 		unsigned k = index_of(name, n, table_text(s, "backend"));
 		if (!isfinite(v) || k >= NAMES)
@@ -82,8 +81,7 @@ void plot_row(FILE *f, const json_t *row, const char *metric, const char *label,
 	struct frame p = { .scale = scale, .metric = metric };
 	const json_t *s;
 	size_t i;
-	json_array_foreach(json_object_get(row, "samples"), i, s)
-	{
+	json_array_foreach(json_object_get(row, "samples"), i, s) {
 		double v = judge_metric(s, metric) / scale;
 		if (isfinite(v) && v > p.top)
 			p.top = v;

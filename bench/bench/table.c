@@ -23,9 +23,9 @@ const json_t *table_figure(const json_t *entry, const char *backend, const char 
 {
 	const json_t *f;
 	size_t i;
-	json_array_foreach(json_object_get(entry, "figures"), i,
-			   f) if (strcmp(table_text(f, "backend"), backend) == 0 &&
-				  strcmp(table_text(f, "metric"), metric) == 0) return f;
+	json_array_foreach(json_object_get(entry, "figures"), i, f)
+		if (strcmp(table_text(f, "backend"), backend) == 0 && strcmp(table_text(f, "metric"), metric) == 0)
+			return f;
 	return NULL;
 }
 
@@ -34,10 +34,11 @@ double table_median(const json_t *row, const json_t *entry, const char *backend,
 	double v[1024];
 	size_t n = 0, i;
 	const json_t *s;
-	json_array_foreach(json_object_get(row, "samples"), i,
-			   s) if (strcmp(table_text(s, "backend"), backend) == 0 && n < 1024 &&
-				  strcmp(table_text(s, "placement"), table_text(entry, "placement")) == 0 &&
-				  isfinite(judge_metric(s, field))) v[n++] = judge_metric(s, field);
+	json_array_foreach(json_object_get(row, "samples"), i, s)
+		if (strcmp(table_text(s, "backend"), backend) == 0 && n < 1024 &&
+		    strcmp(table_text(s, "placement"), table_text(entry, "placement")) == 0 &&
+		    isfinite(judge_metric(s, field)))
+			v[n++] = judge_metric(s, field);
 	return stat_quantile(v, n, 0.5);
 }
 
@@ -55,8 +56,7 @@ static unsigned backends_of(const json_t *entry, const char **name, unsigned max
 	const json_t *g;
 	size_t i;
 	unsigned n = 0;
-	json_array_foreach(json_object_get(entry, "figures"), i, g)
-	{
+	json_array_foreach(json_object_get(entry, "figures"), i, g) {
 		unsigned k = 0;
 		while (k < n && strcmp(name[k], table_text(g, "backend")) != 0)
 			k++;
@@ -104,8 +104,7 @@ static void put_ratios(FILE *f, const json_t *entry)
 {
 	const json_t *r;
 	size_t i;
-	json_array_foreach(json_object_get(entry, "ratios"), i, r)
-	{
+	json_array_foreach(json_object_get(entry, "ratios"), i, r) {
 		const char *why = table_text(r, "void");
 		if (why[0])
 			fprintf(f, "      %s / %s %s: void, %s\n", table_text(r, "of"), table_text(r, "to"),
@@ -150,7 +149,8 @@ static void put_texts(FILE *f, const char *what, const json_t *list)
 {
 	const json_t *t;
 	size_t i;
-	json_array_foreach(list, i, t) fprintf(f, "  %s: %s\n", what, json_string_value(t));
+	json_array_foreach(list, i, t)
+		fprintf(f, "  %s: %s\n", what, json_string_value(t));
 }
 
 static void put_row(FILE *f, const json_t *row)
@@ -165,7 +165,8 @@ static void put_row(FILE *f, const json_t *row)
 	put_texts(f, "VOID", json_object_get(row, "void"));
 	if (strcmp(table_text(row, "way"), "idle") == 0)
 		put_idle(f, row);
-	json_array_foreach(json_object_get(row, "summary"), i, entry) put_entry(f, row, entry);
+	json_array_foreach(json_object_get(row, "summary"), i, entry)
+		put_entry(f, row, entry);
 	put_texts(f, "note", json_object_get(row, "marks"));
 }
 
@@ -180,7 +181,8 @@ void table_print(FILE *f, const json_t *record)
 		fprintf(f, "%s: %s\n  %s\n", table_text(j, "name"), table_text(j, "version"), table_text(j, "command"));
 	fprintf(f, "                     cycles      CPU     M/s  driver   busy  batch  batch   lowest..highest\n"
 		   "                     /frame   cycles          cycles      %%     tx     rx   cycles\n");
-	json_array_foreach(json_object_get(record, "rows"), i, j) put_row(f, j);
+	json_array_foreach(json_object_get(record, "rows"), i, j)
+		put_row(f, j);
 }
 
 void table_brief(const json_t *row)
@@ -188,10 +190,10 @@ void table_brief(const json_t *row)
 	const json_t *entry, *r;
 	size_t i, k;
 	json_array_foreach(json_object_get(row, "summary"), i, entry)
-		json_array_foreach(json_object_get(entry, "ratios"), k,
-				   r) if (r == judge_cost_ratio(entry, table_text(r, "of"), table_text(r, "to")))
-			progress("  %s: %s / %s %s %.3f (95 %% %.3f..%.3f, %.0f pairs)", table_text(entry, "placement"),
-				 table_text(r, "of"), table_text(r, "to"), table_text(r, "metric"),
-				 table_number(r, "median"), table_number(r, "low"), table_number(r, "high"),
-				 table_number(r, "n"));
+		json_array_foreach(json_object_get(entry, "ratios"), k, r)
+			if (r == judge_cost_ratio(entry, table_text(r, "of"), table_text(r, "to")))
+				progress("  %s: %s / %s %s %.3f (95 %% %.3f..%.3f, %.0f pairs)",
+					 table_text(entry, "placement"), table_text(r, "of"), table_text(r, "to"),
+					 table_text(r, "metric"), table_number(r, "median"), table_number(r, "low"),
+					 table_number(r, "high"), table_number(r, "n"));
 }

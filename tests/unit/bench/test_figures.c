@@ -106,8 +106,9 @@ static void set_all(json_t *row, const char *backend, const char *key, json_t *v
 {
 	json_t *s;
 	size_t i;
-	json_array_foreach(json_object_get(row, "samples"), i, s) if (strcmp(table_text(s, "backend"), backend) == 0)
-		json_object_set(s, key, value);
+	json_array_foreach(json_object_get(row, "samples"), i, s)
+		if (strcmp(table_text(s, "backend"), backend) == 0)
+			json_object_set(s, key, value);
 	json_decref(value);
 }
 
@@ -115,8 +116,9 @@ static const json_t *entry_of(const json_t *row, const char *place)
 {
 	const json_t *e;
 	size_t i;
-	json_array_foreach(json_object_get(row, "summary"), i,
-			   e) if (strcmp(table_text(e, "placement"), place) == 0) return e;
+	json_array_foreach(json_object_get(row, "summary"), i, e)
+		if (strcmp(table_text(e, "placement"), place) == 0)
+			return e;
 	return NULL;
 }
 
@@ -156,8 +158,9 @@ static const char *rate_void(json_t *row)
 	size_t i;
 	judge_row(row, SEED);
 	e = entry_of(row, "near");
-	json_array_foreach(json_object_get(e, "ratios"), i,
-			   r) if (strcmp(table_text(r, "metric"), "rate") == 0) return table_text(r, "void");
+	json_array_foreach(json_object_get(e, "ratios"), i, r)
+		if (strcmp(table_text(r, "metric"), "rate") == 0)
+			return table_text(r, "void");
 	return "absent";
 }
 
