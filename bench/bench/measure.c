@@ -8,6 +8,7 @@
 #include "bench/place.h"
 #include "bench/stat.h"
 #include "bench/usage.h"
+#include "bench/vuser.h"
 
 #define WARM_MS 60
 #define SLICE_MS 250 // between slices a single frame goes round: the placement within a stretch
@@ -30,15 +31,30 @@ struct need measure_need(const struct row *r)
 	return n;
 }
 
+static void pause_both(struct subject *s, bool stop)
+{
+	backend_pause(s->b, stop);
+	if (s->vuser)
+		child_pause(&s->vuser->child, stop);
+}
+
 bool measure_open(struct subject *s, const struct row *r, const struct opts *o)
 {
 	struct need n = measure_need(r);
 	struct why why = { "" };
 	s->load = NULL;
+	s->vuser = NULL;
 	s->cannot[0] = '\0';
 	if (backend_start(s->b, &n, &why) != OK) {
 		snprintf(s->cannot, sizeof(s->cannot), "%.190s", why.text[0] ? why.text : "it did not start");
 		return false;
+	}
+	if (o->driver_testpmd) {
+		bool ok = vuser_open(&s->vuser, r, o, s->b->sock, &why) == OK;
+		if (!ok)
+			snprintf(s->cannot, sizeof(s->cannot), "%.190s", why.text);
+		pause_both(s, true);
+		return ok;
 	}
 	struct load_conf c = r->load;
 	c.path[0] = s->b->sock[0];
@@ -50,11 +66,18 @@ bool measure_open(struct subject *s, const struct row *r, const struct opts *o)
 	return s->load != NULL;
 }
 
+bool measure_is_open(const struct subject *s)
+{
+	return s->load || s->vuser;
+}
+
 void measure_close(struct subject *s)
 {
 	backend_pause(s->b, false); // it must answer the last messages
 	load_close(s->load);
+	vuser_close(s->vuser);
 	s->load = NULL;
+	s->vuser = NULL;
 	backend_stop(s->b);
 }
 
@@ -211,24 +234,49 @@ static bool run_slices(struct subject *s, const struct row *r, unsigned ms, stru
 	return true;
 }
 
+// A closed loop knows no limit but itself: its rate is never compared. What a back end counts between the marks is divided by
+// what came out of it there; what it counts from start to stop, by all.
+static bool run_vuser(struct subject *s, unsigned ms, struct load_result *sum, struct edges *e, double *part)
+{
+	struct vuser_result v = { 0 };
+	if (!vuser_run(s->vuser, ms, on_mark, e, &v))
+		return fail(s, "DPDK's driver does not obey");
+	*part = v.all_seconds > 0 ? v.seconds / v.all_seconds : 0;
+	sum->received = e->given ? e->given : (uint64_t)(v.received * *part);
+	sum->seconds = v.seconds;
+	sum->driver_cycles = v.driver_cycles;
+	sum->driver_busy = 1;
+	sum->features_ok = 1;
+	return sum->received || fail(s, "no frame came back to DPDK's driver");
+}
+
+static bool run_load(struct subject *s, const struct row *r, unsigned ms, int log, struct load_result *sum, struct edges *e,
+		     struct probes *p)
+{
+	struct load_result warm;
+	if ((log >= 0 && !load_log(s->load, log == 1, s->cannot)) ||
+	    !load_run(s->load, 0, WARM_MS, NULL, NULL, &warm, s->cannot))
+		return fail(s, NULL);
+	if (r->way != ROW_LATENCY)
+		p->trip[p->n_trips++] = load_probe(s->load, PROBES);
+	return (backend_begin(s->b) || fail(s, "its counters could not be started")) && run_slices(s, r, ms, sum, e, p);
+}
+
 json_t *measure_stretch(struct subject *s, const struct row *r, const struct opts *o, double seconds, int log)
 {
-	struct load_result sum = { 0 }, warm;
+	struct load_result sum = { 0 };
 	struct edges e = { .b = s->b, .valid = true };
 	struct probes p = { .n_trips = 0 };
 	struct counters c;
+	double part = 1;
 	p.line[0] = place_line_ns(o->cpu[0], o->cpu[1]);
-	backend_pause(s->b, false);
-	bool ok = (log < 0 || load_log(s->load, log == 1, s->cannot)) &&
-		  load_run(s->load, 0, WARM_MS, NULL, NULL, &warm, s->cannot);
-	if (!ok)
-		fail(s, NULL);
-	if (ok && r->way != ROW_LATENCY)
-		p.trip[p.n_trips++] = load_probe(s->load, PROBES);
-	ok = ok && (backend_begin(s->b) || fail(s, "its counters could not be started"));
-	ok = ok && run_slices(s, r, (unsigned)(seconds * 1000), &sum, &e, &p);
+	pause_both(s, false);
+	unsigned ms = (unsigned)(seconds * 1000);
+	bool ok = s->vuser ? (backend_begin(s->b) || fail(s, "its counters could not be started")) &&
+				     run_vuser(s, ms, &sum, &e, &part)
+			   : run_load(s, r, ms, log, &sum, &e, &p);
 	ok = ok && (backend_end(s->b, &c) || fail(s, "its counters could not be read"));
-	backend_pause(s->b, true);
+	pause_both(s, true);
 	if (ok && sum.features_ok < 1) {
 		snprintf(s->cannot, sizeof(s->cannot), "it does not offer what the row needs");
 		ok = false;
@@ -241,6 +289,8 @@ json_t *measure_stretch(struct subject *s, const struct row *r, const struct opt
 		c.cycles = e.cycles;
 		c.taken = e.taken;
 		c.given = e.given;
+	} else {
+		c.cycles *= part;
 	}
 	c.cpu_ns = e.cpu_ns;
 	c.anon_kb = e.anon_kb;

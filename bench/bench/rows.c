@@ -43,7 +43,7 @@ void row_cannot(json_t *into, const struct backend *b, const char *why)
 // One stretch of a subject into the row's samples.
 static bool stretch(const struct bench *b, struct subject *s, const struct row *r, unsigned pair, int log, json_t *samples)
 {
-	if (!s->load)
+	if (!measure_is_open(s))
 		return false;
 	json_t *j = measure_stretch(s, r, b->opts, b->opts->duration, log);
 	if (!j)
@@ -57,10 +57,10 @@ static void turn(const struct bench *b, struct subject *s, const struct row *r, 
 {
 	json_t *samples = json_object_get(into, "samples");
 	for (unsigned i = 0; i < b->n && !caught; i++) {
-		bool ok = s[i].load && stretch(b, &s[i], r, pair, r->way == ROW_LOG ? 0 : -1, samples);
+		bool ok = measure_is_open(&s[i]) && stretch(b, &s[i], r, pair, r->way == ROW_LOG ? 0 : -1, samples);
 		if (ok && r->way == ROW_LOG)
 			ok = stretch(b, &s[i], r, pair, 1, samples);
-		if (!ok && s[i].load && !caught) {
+		if (!ok && measure_is_open(&s[i]) && !caught) {
 			row_cannot(into, s[i].b, s[i].cannot);
 			measure_close(&s[i]);
 		}
@@ -96,7 +96,7 @@ static unsigned taking_part(const struct bench *b, const struct subject *s)
 {
 	unsigned n = 0;
 	for (unsigned i = 0; i < b->n; i++)
-		n += s[i].load != NULL;
+		n += measure_is_open(&s[i]);
 	return n;
 }
 
@@ -106,7 +106,7 @@ static void open_all(struct bench *b, struct subject *s, const struct row *r, js
 		s[i].b = &b->backend[i];
 		if (s[i].cannot[0])
 			continue;
-		if (s[i].load)
+		if (measure_is_open(&s[i]))
 			measure_close(&s[i]);
 		if (!measure_open(&s[i], r, b->opts)) {
 			row_cannot(into, s[i].b, s[i].cannot);
@@ -136,7 +136,7 @@ static void pairs_run(struct bench *b, const struct row *r, json_t *into)
 			break; // nothing to compare with: three stretches tell the figure
 	}
 	for (unsigned i = 0; i < b->n; i++)
-		if (s[i].load)
+		if (measure_is_open(&s[i]))
 			measure_close(&s[i]);
 }
 
