@@ -44,6 +44,19 @@ static void say(json_t *list, const char *fmt, ...)
 	json_array_append_new(list, json_string(line));
 }
 
+// Did some of its stretches run with guest memory on huge pages, and others not?
+static bool pages_differ(const json_t *row)
+{
+	bool huge = false, small = false;
+	const json_t *s;
+	size_t i;
+	json_array_foreach(json_object_get(row, "samples"), i, s) {
+		huge |= json_is_true(json_object_get(s, "huge"));
+		small |= json_is_false(json_object_get(s, "huge"));
+	}
+	return huge && small;
+}
+
 // Median of a metric of a back end; place NULL: in any placement. NAN: none.
 static double median(const json_t *row, const char *place, const char *backend, const char *metric)
 {
@@ -115,6 +128,8 @@ json_t *doubt_void(const json_t *row)
 		if (traffic && total(row, name[i], "received") <= 0)
 			say(list, "nothing came through %s", name[i]);
 	}
+	if (pages_differ(row))
+		say(list, "guest memory was on huge pages for some stretches only");
 	reference_off(row, list);
 	return list;
 }

@@ -62,6 +62,11 @@ bool measure_open(struct subject *s, const struct row *r, const struct opts *o)
 	c.seed = o->seed;
 	c.cpu = o->cpu[0];
 	s->load = load_open(&c, s->cannot);
+	if (!s->load && c.huge) { // told in the samples
+		c.huge = false;
+		s->load = load_open(&c, s->cannot);
+	}
+	s->huge = c.huge;
 	backend_pause(s->b, true);
 	return s->load != NULL;
 }
@@ -200,6 +205,7 @@ static json_t *sample_json(const struct subject *s, const struct load_result *r,
 	json_object_set_new(j, "odd_headers", json_integer((json_int_t)r->odd_headers));
 	json_object_set_new(j, "pages_harvested", json_integer((json_int_t)r->pages_harvested));
 	json_object_set_new(j, "features", json_string(features));
+	json_object_set_new(j, "huge", json_boolean(s->huge));
 	if (r->n_latency)
 		json_object_set_new(j, "latency_us", latency_json(r));
 	return j;

@@ -201,6 +201,10 @@ static void test_void_rows(void **state)
 	assert_int_equal(voids(row), 2);
 	set_all(row, "testpmd", "received", json_integer(0));
 	assert_int_equal(voids(row), 3);
+	set_all(row, "vringd", "huge", json_true());
+	assert_int_equal(voids(row), 3);
+	set_all(row, "testpmd", "huge", json_false());
+	assert_int_equal(voids(row), 4);
 	json_decref(row);
 }
 
