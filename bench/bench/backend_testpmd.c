@@ -64,7 +64,7 @@ static enum err start(struct backend *b, const struct need *n, struct why *why)
 	argv[c] = NULL;
 #undef ARG
 	char line[160];
-	enum err e = backend_spawn(b, argv, false, why);
+	enum err e = backend_spawn(b, argv, true, why);
 	if (e != OK)
 		return e;
 	if (!child_wait(b->child, PROMPT, START_MS))

@@ -301,6 +301,8 @@ json_t *measure_stretch(struct subject *s, const struct row *r, const struct opt
 	c.cpu_ns = e.cpu_ns;
 	c.anon_kb = e.anon_kb;
 	s->rate = sum.seconds > 0 ? (double)sum.received / sum.seconds : 0;
-	double lost = sum.seconds > 0 ? (double)(e.wait_ns + e.own_wait_ns + e.stolen_ns) / 1e9 / sum.seconds : 0;
+	// a driver that sleeps waits for its CPU at each wake-up, and so does a back end: that is what is measured there
+	uint64_t waits = r->load.wait == LOAD_SLEEP ? 0 : e.wait_ns + e.own_wait_ns;
+	double lost = sum.seconds > 0 ? (double)(waits + e.stolen_ns) / 1e9 / sum.seconds : 0;
 	return sample_json(s, &sum, &c, &p, lost, log);
 }
