@@ -1,4 +1,4 @@
-// What SET_VRING_BASE and GET_VRING_BASE carry for a split ring, and the checks on it. Pure.
+// What SET_VRING_BASE and GET_VRING_BASE carry, and the checks on it. Pure.
 #ifndef DIRTY_VBASE_H
 #define DIRTY_VBASE_H
 
@@ -9,6 +9,10 @@
 
 // Split ring: bits 0-15 are the next avail index, 16-31 must be zero.
 enum err vbase_check_split(uint32_t num, struct why *why);
+
+// Packed ring: bits 0-14 the next available slot, bit 15 the wrap counter there; the upper half the same for the next used
+// one, or zero where only one is told. Refused: a slot that a ring of num does not have.
+enum err vbase_check_packed(uint32_t base, uint32_t num, struct why *why);
 
 // What a given base means beside the used index found in guest memory. In-order completion makes them equal at every
 // clean stop; a front end that lost us restores base from used.idx itself.

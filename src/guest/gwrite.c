@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "dirty/dirty.h"
+#include "guest/gwrite_packed.h"
+#include "guest/playout.h"
 #include "guest/vlayout.h"
 
 // Seeded bugs for the negative controls of the dirty-log oracles: each build leaves one kind of write unlogged.
@@ -40,6 +42,12 @@
 #define LOG_EVENT 0
 #else
 #define LOG_EVENT 1
+#endif
+
+#ifdef VRINGD_MUTANT_LOG_PDESC
+#define LOG_PDESC 0
+#else
+#define LOG_PDESC 1
 #endif
 
 #define NUM_BUFFERS_AT 10u
@@ -252,4 +260,72 @@ bool vring_wants_call_fenced(struct vring *r)
 	const _Atomic uint16_t *ev = (const _Atomic uint16_t *)((const uint8_t *)r->avail + VAVAIL_USED_EVENT(r->num));
 	uint16_t event = atomic_load_explicit(ev, memory_order_relaxed);
 	return !valid || (uint16_t)(now - event - 1) < (uint16_t)(now - before);
+}
+
+// -- packed rings ---------------------------------------------------------------------------------------------------------
+
+static inline void pdesc_log(struct pring *p, uint16_t slot)
+{
+	if (logs_used(&p->v) && LOG_PDESC)
+		pending_add(&p->v, p->ring_gpa + (uint64_t)slot * VDESC_SIZE + PDESC_LEN, VDESC_SIZE - PDESC_LEN);
+}
+
+void gwrite_packed_fill(struct pring *p, const struct gwrite_pused *elems, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		uint8_t *d = p->ring + (size_t)p->fill.slot * VDESC_SIZE;
+		uint16_t flags = (uint16_t)((p->fill.wrap ? PDESC_F_AVAIL | PDESC_F_USED : 0) | (elems[i].len ? VDESC_F_WRITE : 0));
+		bool first = p->fill.slot == p->used.slot && p->fill.wrap == p->used.wrap;
+		memcpy(d + PDESC_LEN, &elems[i].len, 4);
+		memcpy(d + PDESC_ID, &elems[i].id, 2);
+		if (first) // a driver goes through the ring in order: it sees none before this one
+			p->first_flags = flags;
+		else
+			atomic_store_explicit((_Atomic uint16_t *)(d + PDESC_FLAGS), flags, memory_order_release);
+		pdesc_log(p, p->fill.slot);
+		p->fill = ppos_add(p, p->fill, elems[i].slots);
+		p->out = (uint16_t)(p->out - elems[i].slots);
+	}
+}
+
+void gwrite_packed_publish(struct pring *p)
+{
+	pending_flush(&p->v);
+	if (p->fill.slot == p->used.slot && p->fill.wrap == p->used.wrap)
+		return;
+	uint8_t *d = p->ring + (size_t)p->used.slot * VDESC_SIZE;
+	atomic_store_explicit((_Atomic uint16_t *)(d + PDESC_FLAGS), p->first_flags, memory_order_release);
+	p->unlogged = p->used;
+	p->v.idx_unlogged = logs_used(&p->v);
+	p->used = p->fill;
+}
+
+void gwrite_packed_settle(struct pring *p)
+{
+	if (!p->v.idx_unlogged)
+		return;
+	p->v.idx_unlogged = false;
+	if (LOG_PDESC)
+		dirty_mark(p->v.log, p->ring_gpa + (uint64_t)p->unlogged.slot * VDESC_SIZE + PDESC_FLAGS, 2);
+}
+
+void gwrite_packed_notify(struct pring *p, bool on, unsigned off)
+{
+	struct ppos at = ppos_add(p, p->avail, off);
+	uint32_t flags = !on ? PEVENT_DISABLE : p->v.event_idx ? PEVENT_DESC : PEVENT_ENABLE;
+	uint32_t wish = flags << 16 | (flags == PEVENT_DESC ? at.slot | (uint32_t)at.wrap << 15 : 0);
+	_Atomic uint32_t *area = (_Atomic uint32_t *)p->v.used;
+	if (atomic_load_explicit(area, memory_order_relaxed) != wish) { // unchanged: the line stays shared and the page clean
+		pending_flush(&p->v);
+		atomic_store_explicit(area, wish, memory_order_release);
+		if (logs_used(&p->v) && LOG_EVENT) {
+			dirty_fence();
+			dirty_mark(p->v.log, p->v.used_log_gpa, PEVENT_BYTES);
+		}
+	}
+	if (on) {
+		atomic_thread_fence(memory_order_seq_cst); // our wish is visible before the ring is looked at once more
+		gwrite_packed_settle(p);
+	}
+	p->v.notify_off = !on;
 }

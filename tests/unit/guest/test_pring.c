@@ -1,0 +1,447 @@
+// The packed ring from the device's side, against the driver library: chains good and hostile, wrap, suppression, order of
+// log and publication, base.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "dirty/dirty.h"
+#include "dirty/vbase.h"
+#include "driver/gmem.h"
+#include "driver/vq.h"
+#include "guest/gwrite.h"
+#include "guest/gwrite_packed.h"
+#include "guest/mem.h"
+#include "guest/pring.h"
+
+#define F_USUAL (UINT64_C(1) << 32 | UINT64_C(1) << 28)
+#define F_EVENT (UINT64_C(1) << 29)
+#define FRESH 0x80008000u
+
+struct bed {
+	struct gmem *mem;
+	struct mem_map *map;
+	struct vq q;
+	struct pring *ring;
+	struct dirty_log *log;
+	int log_fd;
+	uint64_t buf; // guest-physical: 64 KiB
+};
+
+static struct gseg segs[VCHAIN_MAX_SEGS];
+
+static void bed_open(struct bed *b, uint16_t num, uint64_t features, bool in_order, bool logging)
+{
+	memset(b, 0, sizeof(*b));
+	struct gmem_conf mc = { .regions = 2, .region_bytes = 1u << 20 };
+	b->mem = gmem_new(&mc);
+	struct vu_memory t;
+	int fds[VU_MAX_FDS];
+	gmem_table(b->mem, &t, fds);
+	struct mem_spec spec[2];
+	for (unsigned i = 0; i < 2; i++)
+		spec[i] = (struct mem_spec){ t.region[i].guest_addr, t.region[i].size, t.region[i].user_addr, t.region[i].mmap_offset };
+	struct why why;
+	assert_int_equal(mem_build(&b->map, spec, fds, 2, false, &why), OK);
+	assert_true(vq_init_packed(&b->q, b->mem, 0, num, true));
+	b->q.in_order = in_order;
+	vq_reset(&b->q, 0, (features & F_EVENT) != 0);
+	b->q.kick = -1;
+	b->buf = gmem_area(b->mem, 0, GMEM_DEVICE, 65536, 0);
+	b->log_fd = -1;
+	if (logging) {
+		uint64_t bytes = (gmem_end(b->mem) / 4096 + 63) / 64 * 8;
+		b->log_fd = memfd_create("log", MFD_CLOEXEC);
+		assert_int_equal(ftruncate(b->log_fd, (off_t)bytes), 0);
+		assert_int_equal(dirty_open(&b->log, b->log_fd, bytes, 0, false, &why), OK);
+	}
+	struct vring_conf c = { .num = num, .features = features, .mem = b->map, .desc_uaddr = gmem_uaddr(b->mem, b->q.desc_gpa),
+				.avail_uaddr = gmem_uaddr(b->mem, b->q.avail_gpa), .used_uaddr = gmem_uaddr(b->mem, b->q.used_gpa),
+				.log = b->log, .log_used = logging, .log_gpa = b->q.used_gpa, .call_fd = -1 };
+	assert_int_equal(pring_new(&b->ring, &c, &why), OK);
+}
+
+static void bed_close(struct bed *b)
+{
+	pring_free(b->ring);
+	vq_fini(&b->q);
+	dirty_free(b->log);
+	if (b->log_fd >= 0)
+		close(b->log_fd);
+	mem_free(b->map);
+	gmem_free(b->mem);
+}
+
+// -- chains -------------------------------------------------------------------------------------------------------------
+
+#define BUF UINT64_MAX // replaced by the buffer
+#define EDGE (UINT64_MAX - 1) // the last 100 bytes of region 0; region 1 follows
+#define END (UINT64_MAX - 2) // the last 100 bytes of all memory
+
+static const struct row {
+	const char *name;
+	struct vq_pdesc d[4]; // up to the first of length 0 and no flags
+	unsigned n;
+	bool writable;
+	enum vchain_result want;
+	uint32_t len;
+	unsigned segs;
+} rows[] = {
+	{ "one", { { BUF, 100, 7, 0 } }, 1, false, VCHAIN_OK, 100, 1 },
+	{ "any id", { { BUF, 100, 0xffff, 0 } }, 1, false, VCHAIN_OK, 100, 1 },
+	{ "two", { { BUF, 10, 1, VQ_NEXT }, { BUF, 20, 7, 0 } }, 2, false, VCHAIN_OK, 30, 2 },
+	{ "empty piece", { { 0x1, 0, 7, VQ_NEXT }, { BUF, 20, 7, 0 } }, 2, false, VCHAIN_OK, 20, 1 },
+	{ "over two regions", { { EDGE, 200, 7, 0 } }, 1, false, VCHAIN_OK, 200, 2 },
+	{ "over the end", { { END, 101, 7, 0 } }, 1, false, VCHAIN_BAD, 0, 0 },
+	{ "wraps", { { UINT64_MAX - 100, 200, 7, 0 } }, 1, false, VCHAIN_BAD, 0, 0 },
+	{ "nowhere", { { 0x10, 1, 7, 0 } }, 1, false, VCHAIN_BAD, 0, 0 },
+	{ "bad in front of the end", { { 0x10, 1, 3, VQ_NEXT }, { BUF, 1, 7, 0 } }, 2, false, VCHAIN_BAD, 0, 0 },
+	{ "writable where readable", { { BUF, 10, 7, VQ_WRITE } }, 1, false, VCHAIN_BAD, 0, 0 },
+	{ "readable where writable", { { BUF, 10, 7, 0 } }, 1, true, VCHAIN_BAD, 0, 0 },
+	{ "writable", { { BUF, 10, 7, VQ_WRITE | VQ_NEXT }, { BUF, 90, 7, VQ_WRITE } }, 2, true, VCHAIN_OK, 100, 2 },
+	{ "readable behind writable", { { BUF, 10, 7, VQ_WRITE | VQ_NEXT }, { BUF, 90, 7, 0 } }, 2, true, VCHAIN_BAD, 0, 0 },
+	{ "indirect with next", { { BUF, 16, 7, VQ_INDIRECT | VQ_NEXT }, { BUF, 1, 7, 0 } }, 2, false, VCHAIN_BAD, 0, 0 },
+	{ "indirect in a chain", { { BUF, 16, 7, VQ_NEXT }, { BUF, 16, 7, VQ_INDIRECT } }, 2, false, VCHAIN_BAD, 0, 0 },
+	{ "indirect of length 0", { { BUF, 0, 7, VQ_INDIRECT } }, 1, false, VCHAIN_BAD, 0, 0 },
+	{ "indirect of length 17", { { BUF, 17, 7, VQ_INDIRECT } }, 1, false, VCHAIN_BAD, 0, 0 },
+	{ "indirect outside", { { 0x10, 16, 7, VQ_INDIRECT } }, 1, false, VCHAIN_BAD, 0, 0 },
+	{ "indirect longer than the ring", { { BUF, 16 * 9, 7, VQ_INDIRECT } }, 1, false, VCHAIN_BAD, 0, 0 },
+	{ "indirect as large as there are numbers", { { BUF, 0xfffffff0, 7, VQ_INDIRECT } }, 1, false, VCHAIN_BAD, 0, 0 },
+};
+
+static void offer_row(struct bed *b, const struct row *row)
+{
+	const struct gmem_region *r0 = &b->mem->region[0], *r1 = &b->mem->region[1];
+	for (unsigned i = 0; i < row->n; i++) {
+		struct vq_pdesc d = row->d[i];
+		if (d.addr == BUF)
+			d.addr = b->buf;
+		else if (d.addr == EDGE)
+			d.addr = r0->gpa + r0->size - 100;
+		else if (d.addr == END)
+			d.addr = r1->gpa + r1->size - 100;
+		vq_packed_raw(&b->q, d);
+	}
+	vq_publish(&b->q, false);
+}
+
+static void test_chains(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct bed b;
+		struct pchain c, taken;
+		const char *why = NULL;
+		bed_open(&b, 8, F_USUAL, false, false);
+		assert_false(pring_ready(b.ring, 0));
+		offer_row(&b, &rows[i]);
+		assert_true(pring_ready(b.ring, 0));
+		enum vchain_result res = pchain_fetch(b.ring, 0, rows[i].writable, segs, VCHAIN_MAX_SEGS, &c, &why);
+		if (res != rows[i].want || c.len != rows[i].len || c.n_segs != rows[i].segs)
+			fail_msg("%s: result %d (%s), length %u in %u pieces", rows[i].name, res, why ? why : "", c.len, c.n_segs);
+		assert_int_equal(c.slots, rows[i].n); // good or bad, it is known how it goes back
+		assert_int_equal(c.id, rows[i].d[rows[i].n - 1].id);
+		assert_true((res == VCHAIN_BAD) == (why != NULL));
+		struct gseg plain;
+		bool is_plain = res == VCHAIN_OK && rows[i].n == 1 && rows[i].segs == 1;
+		assert_int_equal(pchain_take(b.ring, 0, rows[i].writable, &plain, &taken, 1), is_plain);
+		if (is_plain) {
+			assert_true(taken.id == c.id && taken.slots == c.slots && taken.n_segs == c.n_segs && taken.len == c.len);
+			assert_true(plain.host == segs[0].host && plain.gpa == segs[0].gpa && plain.len == segs[0].len);
+		}
+		bed_close(&b);
+	}
+}
+
+static void test_indirect(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct pchain c;
+	const char *why;
+	bed_open(&b, 8, F_USUAL, false, false);
+	const struct gmem_region *r0 = &b.mem->region[0];
+	uint64_t at = r0->gpa + r0->size - 24; // unaligned, over two regions
+	// flags other than WRITE and INDIRECT say nothing
+	struct vq_pdesc t[2] = { { b.buf, 11, 5, 0 }, { b.buf, 31, 6, 0xffff & ~(VQ_WRITE | VQ_INDIRECT) } };
+	uint8_t raw[sizeof(t)];
+	memcpy(raw, t, sizeof(t));
+	for (unsigned i = 0; i < sizeof(t); i++)
+		*gmem_at(b.mem, at + i) = raw[i];
+	vq_packed_raw(&b.q, (struct vq_pdesc){ at, sizeof(t), 7, VQ_INDIRECT });
+	vq_publish(&b.q, false);
+	assert_int_equal(pchain_fetch(b.ring, 0, false, segs, VCHAIN_MAX_SEGS, &c, &why), VCHAIN_OK);
+	assert_int_equal(c.len, 42);
+	assert_int_equal(c.id, 7);
+	assert_int_equal(c.slots, 1);
+	assert_int_equal(pchain_fetch(b.ring, 0, false, segs, 1, &c, &why), VCHAIN_NO_ROOM);
+	*gmem_at(b.mem, at + 14) = VQ_INDIRECT; // nested
+	assert_int_equal(pchain_fetch(b.ring, 0, false, segs, VCHAIN_MAX_SEGS, &c, &why), VCHAIN_BAD);
+	bed_close(&b);
+	bed_open(&b, 8, UINT64_C(1) << 32, false, false); // not negotiated
+	vq_packed_raw(&b.q, (struct vq_pdesc){ b.buf, 16, 7, VQ_INDIRECT });
+	vq_publish(&b.q, false);
+	assert_int_equal(pchain_fetch(b.ring, 0, false, segs, VCHAIN_MAX_SEGS, &c, &why), VCHAIN_BAD);
+	bed_close(&b);
+}
+
+// NEXT all round, and flags that say "available" everywhere: bounded, and the ring is broken, not we.
+static void test_no_end(void **state)
+{
+	(void)state;
+	struct bed b;
+	struct pchain c;
+	const char *why;
+	bed_open(&b, 8, F_USUAL, false, false);
+	for (unsigned i = 0; i < 8; i++)
+		b.q.p.desc[i] = (struct vq_pdesc){ b.buf, 10, 1, VQ_NEXT | VQ_AVAIL };
+	assert_true(pring_ready(b.ring, 0));
+	assert_true(pring_ready(b.ring, 7));
+	assert_false(pring_ready(b.ring, 8));
+	assert_int_equal(pchain_fetch(b.ring, 0, false, segs, VCHAIN_MAX_SEGS, &c, &why), VCHAIN_BROKEN);
+	assert_true(b.ring->v.broken);
+	pring_restore(b.ring, FRESH);
+	assert_false(b.ring->v.broken);
+	// what the device has already is not taken a second time, whatever the flags say
+	for (unsigned i = 0; i < 8; i++)
+		b.q.p.desc[i].flags = VQ_AVAIL;
+	assert_int_equal(pchain_take(b.ring, 0, false, segs, &c, 1), 1);
+	pring_advance(b.ring, 6);
+	b.q.p.desc[0].flags = VQ_USED; // available in the next lap
+	b.q.p.desc[1].flags = VQ_USED;
+	assert_true(pring_ready(b.ring, 1));
+	assert_false(pring_ready(b.ring, 2));
+	struct pchain many[8];
+	assert_int_equal(pchain_take(b.ring, 0, false, segs, many, 8), 2);
+	b.q.p.desc[7].flags |= VQ_NEXT;
+	assert_int_equal(pchain_fetch(b.ring, 1, false, segs, VCHAIN_MAX_SEGS, &c, &why), VCHAIN_BROKEN);
+	bed_close(&b);
+}
+
+// -- round and round ----------------------------------------------------------------------------------------------------------
+
+// Chains of one to three descriptors through a ring of an odd size, over many laps, several of them in a publish.
+static void run_laps(uint16_t num, bool writable, bool in_order)
+{
+	struct bed b;
+	bed_open(&b, num, F_USUAL | F_EVENT, in_order, false);
+	srandom(num);
+	uint32_t sent = 0, back = 0;
+	while (back < 2000) {
+		for (unsigned k = (unsigned)random() % 4; k != 0; k--) {
+			unsigned n = 1 + (unsigned)random() % 3;
+			struct vq_buf bufs[3];
+			for (unsigned i = 0; i < n; i++)
+				bufs[i] = (struct vq_buf){ b.buf + 100 * i, 10 + sent % 7, writable };
+			if (vq_add(&b.q, bufs, n, sent))
+				sent++;
+		}
+		assert_false(pring_ready(b.ring, 0)); // not shown yet
+		vq_publish(&b.q, false);
+		struct gwrite_pused elems[16];
+		unsigned n = 0;
+		uint32_t shown = back;
+		while (n < 16 && pring_ready(b.ring, 0)) {
+			struct pchain c;
+			const char *why;
+			assert_int_equal(pchain_fetch(b.ring, 0, writable, segs, VCHAIN_MAX_SEGS, &c, &why), VCHAIN_OK);
+			assert_int_equal(c.len, c.n_segs * (10 + (shown++) % 7));
+			pring_advance(b.ring, c.slots);
+			elems[n++] = (struct gwrite_pused){ .id = c.id, .slots = c.slots, .len = writable ? c.len : 0 };
+		}
+		if (in_order && !writable && n > 1) { // one used descriptor for all
+			for (unsigned i = 0; i + 1 < n; i++)
+				elems[n - 1].slots = (uint16_t)(elems[n - 1].slots + elems[i].slots);
+			elems[0] = elems[n - 1];
+			n = 1;
+		}
+		uint32_t token, len;
+		gwrite_packed_fill(b.ring, elems, n);
+		assert_false(vq_take(&b.q, &token, &len)); // nothing is visible before the publish
+		gwrite_packed_publish(b.ring);
+		while (vq_take(&b.q, &token, &len)) {
+			assert_int_equal(token, back);
+			assert_true(!writable ? len == 0 : len % (10 + back % 7) == 0 && len != 0);
+			back++;
+		}
+		assert_null(b.q.broken);
+		assert_int_equal(back, sent);
+		uint32_t base = pring_base(b.ring);
+		assert_int_equal(base & 0xffff, base >> 16);
+		assert_int_equal(base, vq_base(&b.q));
+		if (random() % 8 == 0)
+			pring_restore(b.ring, random() % 2 ? base : base & 0xffff); // a stop and a start, also with half a base
+	}
+	bed_close(&b);
+}
+
+static void test_laps(void **state)
+{
+	(void)state;
+	static const uint16_t sizes[] = { 1, 2, 3, 7, 8, 64, 100 };
+	for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		run_laps(sizes[i], false, false);
+		run_laps(sizes[i], true, false);
+		run_laps(sizes[i], false, true);
+		run_laps(sizes[i], true, true);
+	}
+}
+
+static void test_base(void **state)
+{
+	(void)state;
+	struct why why;
+	assert_int_equal(vbase_check_packed(FRESH, 1, &why), OK);
+	assert_int_equal(vbase_check_packed(0x80078007, 8, &why), OK);
+	assert_int_equal(vbase_check_packed(0x80078008, 8, &why), REFUSED);
+	assert_int_equal(vbase_check_packed(0x00080007, 8, &why), REFUSED);
+	struct bed b;
+	bed_open(&b, 8, F_USUAL, false, false);
+	assert_int_equal(pring_base(b.ring), FRESH);
+	pring_restore(b.ring, 0x80050003); // fetched up to 3 of the next lap, returned up to 5 of this one: that again
+	assert_int_equal(pring_base(b.ring), 0x80058005);
+	struct vring_conf c = { .num = 0, .mem = b.map };
+	struct pring *p;
+	assert_int_equal(pring_new(&p, &c, &why), REFUSED);
+	c.num = 32769;
+	assert_int_equal(pring_new(&p, &c, &why), REFUSED);
+	c.num = 8; // addresses that lead nowhere
+	assert_int_equal(pring_new(&p, &c, &why), REFUSED);
+	bed_close(&b);
+}
+
+// -- suppression ----------------------------------------------------------------------------------------------------------------
+
+// Against the definition: a call iff one of the places that were completed since the last decision is the one asked for.
+static void test_wants_call(void **state)
+{
+	(void)state;
+	enum { N = 5 };
+	struct bed b;
+	bed_open(&b, N, F_USUAL | F_EVENT, false, false);
+	for (unsigned from = 0; from < 2 * N; from++)
+		for (unsigned steps = 1; steps <= N; steps++)
+			for (unsigned event = 0; event < 2 * N; event++) {
+				struct ppos at = { from % N, from < N };
+				pring_restore(b.ring, (at.slot | (uint32_t)at.wrap << 15) * 0x10001u);
+				*b.q.p.driver_event = VQ_EVENT_DESC << 16;
+				assert_true(pring_wants_call(b.ring)); // nothing is known after a start
+				*b.q.p.driver_event = event % N | (event < N ? 1u << 15 : 0) | VQ_EVENT_DESC << 16;
+				pring_advance(b.ring, steps);
+				struct gwrite_pused e = { .id = 0, .slots = (uint16_t)steps };
+				gwrite_packed_fill(b.ring, &e, 1);
+				gwrite_packed_publish(b.ring);
+				bool want = (event + 2 * N - from) % (2 * N) < steps;
+				if (pring_wants_call(b.ring) != want)
+					fail_msg("from %u by %u, asked for %u: not %d", from, steps, event, want);
+			}
+	*b.q.p.driver_event = VQ_EVENT_ENABLE << 16;
+	assert_true(pring_wants_call(b.ring));
+	*b.q.p.driver_event = VQ_EVENT_DISABLE << 16;
+	assert_false(pring_wants_call(b.ring));
+	*b.q.p.driver_event = 0x7fff | VQ_EVENT_DESC << 16; // a place that the ring does not have: any answer, no harm
+	pring_wants_call(b.ring);
+	bed_close(&b);
+	bed_open(&b, N, F_USUAL, false, false);
+	*b.q.p.driver_event = VQ_EVENT_DESC << 16; // not negotiated
+	assert_true(pring_wants_call(b.ring));
+	bed_close(&b);
+}
+
+static void test_notify(void **state)
+{
+	(void)state;
+	struct bed b;
+	bed_open(&b, 5, F_USUAL | F_EVENT, false, false);
+	gwrite_packed_notify(b.ring, false, 0);
+	assert_int_equal(*b.q.p.device_event >> 16, VQ_EVENT_DISABLE);
+	pring_restore(b.ring, 0x80038003);
+	gwrite_packed_notify(b.ring, true, 3); // slot 1 of the next lap
+	assert_int_equal(*b.q.p.device_event, 1 | VQ_EVENT_DESC << 16);
+	bed_close(&b);
+	bed_open(&b, 5, F_USUAL, false, false);
+	gwrite_packed_notify(b.ring, true, 0);
+	assert_int_equal(*b.q.p.device_event >> 16, VQ_EVENT_ENABLE);
+	bed_close(&b);
+}
+
+// -- log ------------------------------------------------------------------------------------------------------------------------------
+
+static void log_clear(struct bed *b)
+{
+	for (uint64_t i = 0; i < b->log->n_bytes / 8; i++)
+		atomic_store(&b->log->words[i], 0);
+}
+
+static unsigned log_count(const struct bed *b)
+{
+	unsigned n = 0;
+	for (uint64_t i = 0; i < b->log->n_bytes / 8; i++)
+		n += (unsigned)__builtin_popcountll(atomic_load(&b->log->words[i]));
+	return n;
+}
+
+// Every write is in the log, where the descriptor ring lies and not where its log address points, and nothing else is.
+static void test_log(void **state)
+{
+	(void)state;
+	struct bed b;
+	bed_open(&b, 8, F_USUAL | F_EVENT, false, true); // the ring's first two descriptors are in a page of their own
+	struct vq_buf buf = { .gpa = b.buf + 4096 - 6, .len = 6000, .write = true };
+	struct pchain c[3];
+	struct gwrite_pused e[3];
+	const char *why;
+	uint8_t hdr[12] = { 0 }, data[5000];
+	memset(data, 0xab, sizeof(data));
+	for (unsigned i = 0; i < 3; i++)
+		assert_true(vq_add(&b.q, &buf, 1, i));
+	vq_publish(&b.q, false);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(pchain_fetch(b.ring, 0, true, segs, VCHAIN_MAX_SEGS, &c[i], &why), VCHAIN_OK);
+		pring_advance(b.ring, c[i].slots);
+		e[i] = (struct gwrite_pused){ .id = c[i].id, .slots = c[i].slots, .len = 5012 };
+	}
+	struct gwrite_at at = gwrite_header(&b.ring->v, segs, (struct gwrite_at){ 0, 0 }, hdr, 12);
+	gwrite_payload(&b.ring->v, segs, at, data, sizeof(data));
+	gwrite_packed_fill(b.ring, e, 3);
+	assert_int_equal(log_count(&b), 0); // one go, behind one fence
+	gwrite_packed_publish(b.ring);
+	assert_true(dirty_test(b.log, b.buf)); // first six header bytes
+	assert_true(dirty_test(b.log, b.buf + 4096));
+	assert_true(dirty_test(b.log, b.buf + 8192));
+	assert_true(dirty_test(b.log, b.q.desc_gpa)); // descriptors 0, 1
+	assert_true(dirty_test(b.log, b.q.desc_gpa + 32)); // descriptor 2
+	assert_false(dirty_test(b.log, b.q.used_gpa)); // the device area was not written
+	assert_int_equal(log_count(&b), 5);
+	log_clear(&b); // harvested between the publish and the decision: the flags of the first were written after that
+	pring_wants_call(b.ring);
+	assert_true(dirty_test(b.log, b.q.desc_gpa));
+	assert_int_equal(log_count(&b), 1);
+	log_clear(&b);
+	pring_wants_call(b.ring);
+	assert_int_equal(log_count(&b), 0);
+	gwrite_packed_notify(b.ring, false, 0);
+	assert_true(dirty_test(b.log, b.q.used_gpa));
+	assert_int_equal(log_count(&b), 1);
+	log_clear(&b);
+	gwrite_packed_notify(b.ring, false, 0); // unchanged: not written
+	assert_int_equal(log_count(&b), 0);
+	assert_int_equal(b.log->missed, 0);
+	bed_close(&b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_chains), cmocka_unit_test(test_indirect),	  cmocka_unit_test(test_no_end),
+		cmocka_unit_test(test_laps),   cmocka_unit_test(test_base),	  cmocka_unit_test(test_wants_call),
+		cmocka_unit_test(test_notify), cmocka_unit_test(test_log),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
