@@ -1,7 +1,7 @@
 #include "base/nudge.h"
 
 #include <errno.h>
-#include <limits.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -38,11 +38,14 @@ static void on_signal(int sig)
 	errno = saved;
 }
 
-int nudge_install(void)
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static bool installed;
+
+static void install(void)
 {
 	struct sigaction sa = { .sa_handler = on_signal }; // without SA_RESTART
 	sigemptyset(&sa.sa_mask);
-	return sigaction(NUDGE_SIGNAL, &sa, NULL);
+	installed = sigaction(NUDGE_SIGNAL, &sa, NULL) == 0;
 }
 
 static bool have_timer(void)
@@ -50,6 +53,9 @@ static bool have_timer(void)
 	if (self.made)
 		return true;
 	sigset_t ours;
+	pthread_once(&once, install);
+	if (!installed)
+		return false;
 	sigemptyset(&ours);
 	sigaddset(&ours, NUDGE_SIGNAL);
 	pthread_sigmask(SIG_UNBLOCK, &ours, NULL); // data threads block all others

@@ -8,8 +8,6 @@
 
 // Is fd an eventfd? Nothing else is taken from a peer: a file, a pipe or a socket can hang or fill up.
 bool nudge_is_eventfd(int fd);
-// Once per process, before threads: the signal of the timers. -1 with errno.
-int nudge_install(void);
 // For a thread that nudges often: between awake and asleep its timer runs, from one end to the other at most NUDGE_LIMIT_MS past
 // asleep, and costs a system call each NUDGE_LIMIT_MS. Calls may repeat.
 void nudge_awake(void);

@@ -88,8 +88,8 @@ static void on_notes(void *arg, int fd, int ready)
 
 static enum err open_parts(struct vd *vd, const struct vd_conf *conf, struct why *why)
 {
-	if (guard_install() != 0 || nudge_install() != 0)
-		return ours(why, "the handlers for peers that take memory away or block can't be installed");
+	if (guard_install() != 0)
+		return ours(why, "the handler for vanishing guest memory can't be installed");
 	enum err e = store_open(&vd->store, conf->state_dir, conf->durability, &vd->opened, why);
 	if (e != OK)
 		return e;

@@ -123,8 +123,8 @@ enum vchain_result pchain_fetch(struct pring *p, unsigned off, bool writable, st
 	// the chain is followed to its end even when it is bad: only there is the id by which it goes back
 	for (unsigned n = 0;; n++) {
 		if (off + n + p->out >= p->num) {
-			p->v.broken = true;
-			p->v.broken_why = *why = "chain has no end within the ring";
+			*why = "chain has no end within the ring";
+			vring_break(&p->v, *why);
 			return VCHAIN_BROKEN;
 		}
 		struct pdesc d = desc_load(p, place(p, off + n).slot);

@@ -88,8 +88,7 @@ void pring_restore(struct pring *p, uint32_t base)
 	p->v.signalled_valid = false;
 	p->v.idx_unlogged = false;
 	p->v.n_pending = 0;
-	p->v.broken = false;
-	p->v.broken_why = NULL;
+	vring_break(&p->v, NULL);
 }
 
 uint32_t pring_base(const struct pring *p)
