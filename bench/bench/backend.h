@@ -33,7 +33,8 @@ struct counters { // of a stretch
 struct backend;
 struct backend_ops {
 	enum err (*start)(struct backend *b, const struct need *n, struct why *why);
-	// Counters of a stretch: begin and end while no traffic flows, mark (0, 1) at its edges while it does. NULL: nothing to do.
+	// Counters of a stretch: begin and end while no traffic flows, mark (0, 1) at its edges while it does.
+	// NULL: nothing to do.
 	bool (*begin)(struct backend *b);
 	void (*mark)(struct backend *b, int end);
 	bool (*end)(struct backend *b, struct counters *c);

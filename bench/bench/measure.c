@@ -240,8 +240,8 @@ static bool run_slices(struct subject *s, const struct row *r, unsigned ms, stru
 	return true;
 }
 
-// A closed loop knows no limit but itself: its rate is never compared. What a back end counts between the marks is divided by
-// what came out of it there; what it counts from start to stop, by all.
+// A closed loop knows no limit but itself: its rate is never compared. What a back end counts between the marks is divided
+// by what came out of it there; what it counts from start to stop, by all.
 static bool run_vuser(struct subject *s, unsigned ms, struct load_result *sum, struct edges *e, double *part)
 {
 	struct vuser_result v = { 0 };

@@ -1,5 +1,5 @@
-// DPDK's own driver as the judge: dpdk-testpmd with two net_virtio_user ports that sends frames round and round through a back
-// end. A closed loop: nothing paces it, nothing logs, and what is dropped is gone from it.
+// DPDK's own driver as the judge: dpdk-testpmd with two net_virtio_user ports that sends frames round and round through a
+// back end. A closed loop: nothing paces it, nothing logs, and what is dropped is gone from it.
 #ifndef BENCH_VUSER_H
 #define BENCH_VUSER_H
 

@@ -14,7 +14,7 @@
 
 #define BATCH 64u
 
-// In the place of libc's: valgrind 3.19 does not know that system call, and a data thread that can't sleep counts for nothing.
+// In the place of libc's: valgrind 3.19 does not know that system call, and a data thread that can't sleep says nothing.
 int epoll_pwait2(int fd, struct epoll_event *ev, int n, const struct timespec *t, const sigset_t *mask)
 {
 	int ms = !t ? -1 : (int)(t->tv_sec * 1000 + (t->tv_nsec + 999999) / 1000000);

@@ -1,5 +1,5 @@
-// Seeded slowness for the negative controls of vringbench compare and of the instruction counts: each frame is copied through
-// a bounce buffer and fenced. Linked with --wrap, so that the datapath knows nothing of it.
+// Seeded slowness for the negative controls of vringbench compare and of the instruction counts: each frame is copied
+// through a bounce buffer and fenced. Linked with --wrap, so that the datapath knows nothing of it.
 #include <stdatomic.h>
 #include <string.h>
 
