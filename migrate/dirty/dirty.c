@@ -61,30 +61,48 @@ static inline uint64_t page_bit(uint64_t page)
 #endif
 }
 
+// The bits of pages [from, to] of one word (0..63).
+static inline uint64_t page_bits(unsigned from, unsigned to)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	return (~UINT64_C(0) << from) & (~UINT64_C(0) >> (63 - to));
+#else
+	uint64_t bits = 0;
+	for (unsigned page = from; page <= to; page++)
+		bits |= page_bit(page);
+	return bits;
+#endif
+}
+
+void dirty_mark_pages(struct dirty_log *log, uint64_t first, uint64_t last)
+{
+	uint64_t pages = log->n_bytes * 8, set = 0;
+	if (last >= pages) { // the part inside is logged, the rest is counted and reported
+		uint64_t outside = first < pages ? last - pages + 1 : last - first + 1;
+		atomic_fetch_add_explicit(&log->missed, outside, memory_order_relaxed);
+		if (first >= pages)
+			return;
+		last = pages - 1;
+	}
+	for (uint64_t w = first / 64; w <= last / 64; w++) {
+		uint64_t bits = page_bits(w == first / 64 ? first % 64 : 0, w == last / 64 ? last % 64 : 63);
+		// safe after a full fence only: otherwise this load may overtake the data's stores, the front end takes
+		// the bit and the old page, and the write is lost
+		uint64_t missing = bits & ~atomic_load_explicit(&log->words[w], memory_order_relaxed);
+		if (!missing)
+			continue;
+		uint64_t was = atomic_fetch_or_explicit(&log->words[w], missing, memory_order_seq_cst);
+		set += (unsigned)__builtin_popcountll(missing & ~was);
+	}
+	if (set)
+		atomic_fetch_add_explicit(&log->marked, set, memory_order_relaxed);
+}
+
 void dirty_mark(struct dirty_log *log, uint64_t gpa, uint64_t len)
 {
 	if (len == 0)
 		return;
-	uint64_t first = gpa >> DIRTY_PAGE_SHIFT;
-	uint64_t last = (len - 1 > UINT64_MAX - gpa ? UINT64_MAX : gpa + len - 1) >> DIRTY_PAGE_SHIFT;
-	uint64_t pages = log->n_bytes * 8;
-	uint64_t set = 0;
-	for (uint64_t page = first; page <= last; page++) {
-		if (page >= pages) { // the part inside is logged, the rest is counted and reported
-			atomic_fetch_add_explicit(&log->missed, last - page + 1, memory_order_relaxed);
-			break;
-		}
-		_Atomic uint64_t *word = &log->words[page / 64];
-		uint64_t bit = page_bit(page);
-		// safe after a full fence only: otherwise this load may overtake the data's stores, the front end takes
-		// the bit and the old page, and the write is lost
-		if (atomic_load_explicit(word, memory_order_relaxed) & bit)
-			continue;
-		atomic_fetch_or_explicit(word, bit, memory_order_seq_cst);
-		set++;
-	}
-	if (set)
-		atomic_fetch_add_explicit(&log->marked, set, memory_order_relaxed);
+	dirty_mark_pages(log, gpa >> DIRTY_PAGE_SHIFT, (len - 1 > UINT64_MAX - gpa ? UINT64_MAX : gpa + len - 1) >> DIRTY_PAGE_SHIFT);
 }
 
 void dirty_fill(struct dirty_log *log, uint64_t gpa, uint64_t len)

@@ -37,6 +37,9 @@ void dirty_mark(struct dirty_log *log, uint64_t gpa, uint64_t len);
 void dirty_fill(struct dirty_log *log, uint64_t gpa, uint64_t len);
 bool dirty_test(const struct dirty_log *log, uint64_t gpa);
 
+// The same for pages [first, last], by number.
+void dirty_mark_pages(struct dirty_log *log, uint64_t first, uint64_t last);
+
 static inline void dirty_fence(void)
 {
 	atomic_thread_fence(memory_order_seq_cst);

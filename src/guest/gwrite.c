@@ -52,30 +52,40 @@
 
 #define NUM_BUFFERS_AT 10u
 
+// The caller has fenced since the stores.
+static void pending_mark(struct vring *r)
+{
+	for (unsigned i = 0; i < r->n_pending; i++)
+		dirty_mark_pages(r->log, r->pending[i].first, r->pending[i].last);
+	r->n_pending = 0;
+}
+
 static void pending_flush(struct vring *r)
 {
 	if (r->n_pending == 0)
 		return;
 	// the stores must be visible before a bit is seen set: the front end takes the bit first and the page after it
 	dirty_fence();
-	for (unsigned i = 0; i < r->n_pending; i++)
-		dirty_mark(r->log, r->pending[i].gpa, r->pending[i].len);
-	r->n_pending = 0;
+	pending_mark(r);
 }
 
+// Buffers of a batch mostly follow each other in memory: their pages become one range.
 static inline void pending_add(struct vring *r, uint64_t gpa, uint64_t len)
 {
+	uint64_t first = gpa >> DIRTY_PAGE_SHIFT;
+	uint64_t last = (len - 1 > UINT64_MAX - gpa ? UINT64_MAX : gpa + len - 1) >> DIRTY_PAGE_SHIFT;
 	if (r->n_pending != 0) {
-		unsigned last = r->n_pending - 1;
-		if (r->pending[last].gpa + r->pending[last].len == gpa) {
-			r->pending[last].len += len;
+		unsigned at = r->n_pending - 1;
+		if (first >= r->pending[at].first && first <= r->pending[at].last + 1) {
+			if (last > r->pending[at].last)
+				r->pending[at].last = last;
 			return;
 		}
 	}
 	if (r->n_pending == sizeof(r->pending) / sizeof(r->pending[0]))
 		pending_flush(r); // early is fine: the data is there, nothing of it is visible yet
-	r->pending[r->n_pending].gpa = gpa;
-	r->pending[r->n_pending].len = len;
+	r->pending[r->n_pending].first = first;
+	r->pending[r->n_pending].last = last;
 	r->n_pending++;
 }
 
@@ -156,10 +166,22 @@ static void used_idx_publish(struct vring *r, uint16_t next)
 	}
 }
 
-void gwrite_begin_used(struct vring *r, const struct gwrite_used *elems, unsigned n)
+void gwrite_stage_used(struct vring *r, const struct gwrite_used *elems, unsigned n)
 {
-	for (unsigned i = 0; i < n; i++)
-		used_elem_store(r, (uint16_t)(r->last_used + i), elems[i].id, elems[i].len);
+	uint16_t at = r->last_used & r->mask;
+	unsigned first = n < (unsigned)r->num - at ? n : (unsigned)r->num - at; // up to the ring's end, and the rest
+	memcpy(r->used + VUSED_ELEM(at), elems, first * sizeof(*elems));
+	memcpy(r->used + VUSED_ELEM(0), elems + first, (n - first) * sizeof(*elems));
+	if (!logs_used(r) || !LOG_USEDELEM || n == 0)
+		return;
+	pending_add(r, r->used_log_gpa + VUSED_ELEM(at), first * sizeof(*elems));
+	if (n > first)
+		pending_add(r, r->used_log_gpa + VUSED_ELEM(0), (n - first) * sizeof(*elems));
+}
+
+void gwrite_show(struct vring *r, unsigned n)
+{
+	pending_mark(r);
 	used_idx_begin(r, (uint16_t)(r->last_used + n));
 }
 

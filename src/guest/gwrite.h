@@ -14,7 +14,7 @@
 #include "guest/gseg.h"
 #include "guest/vring.h"
 
-struct gwrite_used { // one used element
+struct gwrite_used { // one used element, as it lies in the ring
 	uint32_t id;
 	uint32_t len; // bytes written into the buffer; 0 for transmit
 };
@@ -34,9 +34,15 @@ void gwrite_publish_used(struct vring *r, const struct gwrite_used *elems, unsig
 // Give back n entries of a transmit ring (length 0) whose heads are given.
 void gwrite_publish_heads(struct vring *r, const uint16_t *heads, unsigned n);
 
-// The same in two steps, for a batch that publishes several rings and then fences once: begin logs what is pending, writes the
-// elements and publishes used.idx; after one full fence (gwrite_fence) of the caller, settle logs the page of used.idx.
-void gwrite_begin_used(struct vring *r, const struct gwrite_used *elems, unsigned n);
+// The same in steps, for a batch that publishes several rings and fences for all of them at once: stage writes the elements; if
+// any of the rings has something to log (gwrite_unlogged), one gwrite_fence; show logs what is pending and publishes
+// used.idx; one gwrite_fence; settle logs the page of used.idx.
+void gwrite_stage_used(struct vring *r, const struct gwrite_used *elems, unsigned n);
+static inline bool gwrite_unlogged(const struct vring *r)
+{
+	return r->n_pending != 0;
+}
+void gwrite_show(struct vring *r, unsigned n);
 void gwrite_settle(struct vring *r);
 void gwrite_fence(void);
 // vring_wants_call for a caller that has fenced since it published.

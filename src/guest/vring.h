@@ -57,11 +57,10 @@ struct vring {
 	bool idx_unlogged; // used.idx was stored and its page is not logged yet, see gwrite_settle
 	_Atomic(const char *) broken; // the rule that the guest broke (static text): nothing more is done here until it starts anew
 	_Atomic int call_fd;
-	// pending dirty ranges, see gwrite.c
+	// pages that are written and not logged yet, see gwrite.c
 	unsigned n_pending;
 	struct {
-		uint64_t gpa;
-		uint64_t len;
+		uint64_t first, last;
 	} pending[64];
 	_Atomic uint64_t kicks, calls; // counters, relaxed
 };

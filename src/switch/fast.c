@@ -7,8 +7,8 @@
 //   route    headers and addresses are read, once, into registers; memo or database; frames are sorted by destination
 //   reserve  each destination's avail entries and descriptors; the lines to be written are on their way
 //   copy     destination by destination: header if it differs, the bytes that were looked at, the rest (gwrite_frames)
-//   publish  log and used.idx of each destination, then of the source; one full fence; the pages of the used.idx; at most one
-//            call a ring
+//   publish  used elements of all; where somebody logs one full fence; log and used.idx of each destination, then of the source;
+//            one full fence; the pages of the used.idx; at most one call a ring
 // A crash between two of these repeats frames and loses none. What is decided once a batch instead of once a frame: the state
 // of ports and rings, which the control thread changes only where it then waits for this turn to end (dp_sync).
 #include <string.h>
@@ -208,7 +208,7 @@ static unsigned reserve(struct fast *f, struct bucket *b, unsigned limit)
 	return limit;
 }
 
-// Copy what goes to one destination and publish it there.
+// Copy what goes to one destination; it is shown later.
 static void fill(struct fast *f, struct bucket *b, unsigned limit)
 {
 	struct gwrite_used used[DP_BATCH];
@@ -232,7 +232,7 @@ static void fill(struct fast *f, struct bucket *b, unsigned limit)
 	if (n == 0)
 		return;
 	b->ring->last_avail = (uint16_t)(b->ring->last_avail + n);
-	gwrite_begin_used(b->ring, used, n);
+	gwrite_stage_used(b->ring, used, n);
 }
 
 static bool memory_gone(const struct vring *r)
@@ -291,7 +291,16 @@ unsigned fast_run(struct worker *w, struct dp_port *port, unsigned pair, struct 
 		for (unsigned i = 0; i < n; i++)
 			used[i] = (struct gwrite_used){ .id = f->tx[i].head };
 		r->last_avail = (uint16_t)(r->last_avail + n);
-		gwrite_begin_used(r, used, n); // destinations before the source
+		gwrite_stage_used(r, used, n);
+		bool unlogged = gwrite_unlogged(r);
+		for (unsigned i = 0; i < f->n_buckets; i++)
+			unlogged |= (locked & 1u << i) && gwrite_unlogged(f->bucket[i].ring);
+		if (unlogged)
+			gwrite_fence();
+		for (unsigned i = 0; i < f->n_buckets; i++) // destinations before the source
+			if (f->bucket[i].n)
+				gwrite_show(f->bucket[i].ring, f->bucket[i].n);
+		gwrite_show(r, n);
 		gwrite_fence(); // all of it is visible before anybody's wish is read, and before the pages of the indices are logged
 	}
 	for (unsigned i = 0; i < f->n_buckets; i++) {
