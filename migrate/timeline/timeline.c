@@ -1,8 +1,9 @@
 // The machine of one record. `running` is the only state that events leave; what a complete record still takes are the
 // first moments after a return or an arrival, and announcements.
 //
-//                 logging off          -> returned     (rings run)
-//   source        rings stopped        -> (stopped)      rings running -> returned    closed -> left
+//   source        logging off          -> returned     (rings run, or stood still from the start)
+//                 rings stopped        -> (stopped)      closed -> left
+//                 rings running        -> returned     (logging is off; while it is on, a reboot in the middle: it may stop again)
 //                 closed               -> unknown      (rings run)
 //                 arrived elsewhere    -> left
 //   destination   kick, frame          -> arrived        so does an announcement, once the rings run
@@ -44,6 +45,8 @@ void timeline_open(struct timeline *t, uint64_t id, const char *port, const char
 	t->role = role;
 	t->outcome = TIMELINE_RUNNING;
 	t->started_us = now_us;
+	t->logging = role == TIMELINE_SOURCE;
+	t->rings = true;
 }
 
 static void moment(uint64_t *field, uint64_t now_us)
@@ -76,24 +79,39 @@ static void first_moment(struct timeline *t, enum timeline_event ev, uint64_t no
 		t->blackout_us = gap(t->stopped_us, first_frame(t));
 }
 
+// A stop after a reboot is the one that counts: what was seen after the one before belongs to nobody.
+static void stopped(struct timeline *t, uint64_t now_us)
+{
+	if (!t->rings)
+		return;
+	t->rings = false;
+	t->stopped_us = now_us;
+	t->running_us = t->first_kick_us = t->first_frame_in_us = t->first_frame_out_us = t->blackout_us = 0;
+}
+
 static enum timeline_outcome feed_source(struct timeline *t, enum timeline_event ev, uint64_t now_us)
 {
 	switch (ev) {
+	case TL_LOG_ON:
+		t->logging = true;
+		return TIMELINE_RUNNING;
 	case TL_LOG_OFF:
-		return t->stopped_us ? TIMELINE_RUNNING : TIMELINE_RETURNED;
+		t->logging = false;
+		// rings that stood still all the time: nobody left, and no start will tell so
+		return t->rings || t->stopped_us == t->started_us ? TIMELINE_RETURNED : TIMELINE_RUNNING;
 	case TL_RINGS_STOPPED:
-		moment(&t->stopped_us, now_us);
+		stopped(t, now_us);
 		return TIMELINE_RUNNING;
 	case TL_RINGS_RUNNING:
-		if (t->stopped_us == 0)
+		if (t->rings)
 			return TIMELINE_RUNNING;
+		t->rings = true;
 		moment(&t->running_us, now_us);
-		return TIMELINE_RETURNED;
+		return t->logging ? TIMELINE_RUNNING : TIMELINE_RETURNED;
 	case TL_CLOSED:
-		return t->stopped_us ? TIMELINE_LEFT : TIMELINE_UNKNOWN;
+		return t->rings ? TIMELINE_UNKNOWN : TIMELINE_LEFT;
 	case TL_ARRIVED_ELSEWHERE:
 		return TIMELINE_LEFT;
-	case TL_LOG_ON:
 	case TL_FIRST_KICK:
 	case TL_FIRST_FRAME_IN:
 	case TL_FIRST_FRAME_OUT:
@@ -152,7 +170,8 @@ void timeline_announced(struct timeline *t, const char *kind, const uint8_t mac[
 
 void timeline_join(struct timeline *source, struct timeline *destination)
 {
-	if (source->role != TIMELINE_SOURCE || destination->role != TIMELINE_DESTINATION || source->outcome == TIMELINE_RETURNED)
+	if (source->role != TIMELINE_SOURCE || destination->role != TIMELINE_DESTINATION || source->outcome == TIMELINE_RETURNED ||
+	    source->running_us)
 		return;
 	uint64_t blackout = gap(source->stopped_us, first_frame(destination));
 	if (blackout)

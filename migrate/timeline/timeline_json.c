@@ -65,6 +65,7 @@ size_t timeline_json(const struct timeline *t, char *buf, size_t size)
 		text_add(&out, "null");
 	text_add(&out, ",\"role\":\"%s\",\"outcome\":\"%s\"", timeline_role_name(t->role), timeline_outcome_name(t->outcome));
 	text_moment(&out, "started_us", t->started_us);
+	text_moment(&out, "started_wall_us", t->started_wall_us);
 	text_moment(&out, "stopped_us", t->stopped_us);
 	text_moment(&out, "running_us", t->running_us);
 	text_moment(&out, "first_kick_us", t->first_kick_us);

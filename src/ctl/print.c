@@ -105,17 +105,22 @@ void print_stats(const json_t *r)
 	}
 }
 
-void print_event(const json_t *e)
+static void print_wall(long long us)
 {
-	long long us = int_of(e, "time_us");
 	time_t s = (time_t)(us / 1000000);
 	struct tm tm;
 	char when[32] = "";
 	if (localtime_r(&s, &tm))
 		strftime(when, sizeof(when), "%F %T", &tm);
+	printf("%s.%06lld", when, us % 1000000);
+}
+
+void print_event(const json_t *e)
+{
 	const char *detail = json_string_value(json_object_get(e, "detail"));
-	printf("%6lld %s.%06lld %-16s %-22s %s\n", int_of(e, "seq"), when, us % 1000000, text_of(e, "port"), text_of(e, "type"),
-	       detail ? detail : "");
+	printf("%6lld ", int_of(e, "seq"));
+	print_wall(int_of(e, "time_us"));
+	printf(" %-16s %-22s %s\n", text_of(e, "port"), text_of(e, "type"), detail ? detail : "");
 	fflush(stdout);
 }
 
@@ -132,7 +137,12 @@ void print_migrations(const json_t *r)
 	json_t *m;
 	json_array_foreach(json_object_get(r, "migration"), i, m) {
 		long long from = int_of(m, "started_us");
-		printf("%lld: port %s, %s: %s\n", int_of(m, "id"), text_of(m, "port"), text_of(m, "role"), text_of(m, "outcome"));
+		printf("%lld: port %s, %s: %s", int_of(m, "id"), text_of(m, "port"), text_of(m, "role"), text_of(m, "outcome"));
+		if (json_is_integer(json_object_get(m, "started_wall_us"))) {
+			printf(", from ");
+			print_wall(int_of(m, "started_wall_us"));
+		}
+		printf("\n");
 		moment("rings stopped", m, "stopped_us", from);
 		moment("rings running", m, "running_us", from);
 		moment("first kick", m, "first_kick_us", from);

@@ -37,6 +37,7 @@ static struct timeline *record_open(struct port *p, enum timeline_role role, uin
 		return NULL;
 	}
 	timeline_open(t, id, p->spec.id, p->spec.guest, role, now);
+	t->started_wall_us = clock_wall_us();
 	dp_port_stats(p->dp, &st);
 	p->base_held = st.held;
 	p->base_delivered = st.hold_delivered;

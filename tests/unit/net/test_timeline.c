@@ -44,8 +44,22 @@ static const struct path {
 	  TIMELINE_RETURNED, 0, 0, 0, 0, 0, 0 },
 	{ "source: frames of a guest that never stopped", SRC,
 	  { TL_FIRST_KICK, TL_FIRST_FRAME_IN, TL_LOG_OFF, TL_FIRST_FRAME_OUT, END }, 3, TIMELINE_RETURNED, 0, 0, 0, 0, 0, 0 },
-	{ "source: cancelled after the stop", SRC, { TL_RINGS_STOPPED, TL_RINGS_RUNNING, END }, 2, TIMELINE_RETURNED, 1100, 1200, 0,
-	  0, 0, 0 },
+	{ "source: cancelled after the stop", SRC, { TL_RINGS_STOPPED, TL_RINGS_RUNNING, TL_LOG_OFF, END }, 3, TIMELINE_RETURNED, 1100,
+	  1200, 0, 0, 0, 0 },
+	{ "source: cancelled after the stop, log off first", SRC, { TL_RINGS_STOPPED, TL_LOG_OFF, TL_RINGS_RUNNING, END }, 3,
+	  TIMELINE_RETURNED, 1100, 1300, 0, 0, 0, 0 },
+	{ "source: a reboot on the way, left", SRC,
+	  { TL_RINGS_STOPPED, TL_RINGS_RUNNING, TL_FIRST_KICK, TL_FIRST_FRAME_IN, TL_RINGS_STOPPED, TL_CLOSED, END }, 6, TIMELINE_LEFT,
+	  1500, 0, 0, 0, 0, 0 },
+	{ "source: a reboot on the way, arrived elsewhere", SRC,
+	  { TL_RINGS_STOPPED, TL_RINGS_RUNNING, TL_RINGS_STOPPED, TL_ARRIVED_ELSEWHERE, END }, 4, TIMELINE_LEFT, 1300, 0, 0, 0, 0, 0 },
+	{ "source: a reboot on the way, cancelled after the stop", SRC,
+	  { TL_RINGS_STOPPED, TL_RINGS_RUNNING, TL_RINGS_STOPPED, TL_RINGS_RUNNING, TL_FIRST_FRAME_IN, TL_LOG_OFF, END }, 6,
+	  TIMELINE_RETURNED, 1300, 1400, 0, 1500, 0, 200 },
+	{ "source: a reboot on the way, closed while running", SRC, { TL_RINGS_STOPPED, TL_RINGS_RUNNING, TL_CLOSED, END }, 3,
+	  TIMELINE_UNKNOWN, 1100, 1200, 0, 0, 0, 0 },
+	{ "source: logged again before it left", SRC, { TL_RINGS_STOPPED, TL_LOG_OFF, TL_LOG_ON, TL_RINGS_RUNNING, TL_RINGS_STOPPED,
+	  TL_CLOSED, END }, 6, TIMELINE_LEFT, 1500, 0, 0, 0, 0, 0 },
 	{ "source: cancelled after the stop, with its firsts", SRC,
 	  { TL_RINGS_STOPPED, TL_LOG_OFF, TL_RINGS_RUNNING, TL_FIRST_KICK, TL_FIRST_FRAME_OUT, TL_FIRST_FRAME_IN, TL_FIRST_FRAME_IN,
 	    TL_LOG_OFF, TL_CLOSED, END },
@@ -110,6 +124,22 @@ static void test_paths(void **state)
 		assert_int_equal(t.first_frame_out_us, p->out);
 		assert_int_equal(t.blackout_us, p->blackout);
 	}
+}
+
+// A front end that sets LOG_ALL on rings that stand still and takes it back: that is over.
+static void test_never_ran(void **state)
+{
+	(void)state;
+	struct timeline t;
+	timeline_open(&t, 1, "a", NULL, TIMELINE_SOURCE, 1000);
+	assert_false(timeline_feed(&t, TL_LOG_ON, 1000));
+	assert_false(timeline_feed(&t, TL_RINGS_STOPPED, 1000));
+	assert_true(timeline_feed(&t, TL_LOG_OFF, 1500));
+	assert_int_equal(t.outcome, TIMELINE_RETURNED);
+	timeline_open(&t, 1, "a", NULL, TIMELINE_SOURCE, 1000); // a paused machine that goes
+	assert_false(timeline_feed(&t, TL_RINGS_STOPPED, 1000));
+	assert_true(timeline_feed(&t, TL_CLOSED, 1500));
+	assert_int_equal(t.outcome, TIMELINE_LEFT);
 }
 
 static void test_open(void **state)
@@ -225,7 +255,8 @@ static void test_json_of_paths(void **state)
 		want_moment(root, "first_frame_in_us", paths[i].in);
 		want_moment(root, "first_frame_out_us", paths[i].out);
 		want_moment(root, "blackout_us", paths[i].blackout);
-		assert_int_equal(json_object_size(root), 18);
+		want_moment(root, "started_wall_us", 0);
+		assert_int_equal(json_object_size(root), 19);
 		json_decref(root);
 	}
 }
@@ -236,13 +267,14 @@ static void test_json_counts_and_announcements(void **state)
 	static const char *const kinds[] = { "rarp", "garp", "na" };
 	struct timeline t;
 	timeline_open(&t, UINT64_C(1) << 40, "vm0", "", TIMELINE_SOURCE, 1000);
-	t.pages_logged = 1, t.held = 2, t.delivered = 3, t.dropped = 4;
+	t.pages_logged = 1, t.held = 2, t.delivered = 3, t.dropped = 4, t.started_wall_us = UINT64_C(1764000000000000);
 	for (unsigned i = 0; i < TIMELINE_MAX_ANNOUNCEMENTS + 5; i++)
 		timeline_announced(&t, kinds[i % 3], mac, i / 3 + 1, 2000 + i);
 	json_t *root = parsed(&t);
 	assert_true(json_is_null(json_object_get(root, "guest")));
 	want_count(root, "id", UINT64_C(1) << 40);
 	want_count(root, "pages_logged", 1);
+	want_moment(root, "started_wall_us", UINT64_C(1764000000000000));
 	want_count(root, "held", 2);
 	want_count(root, "delivered", 3);
 	want_count(root, "dropped", 4);
@@ -296,7 +328,7 @@ static void test_json_short_buffers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_paths), cmocka_unit_test(test_open), cmocka_unit_test(test_join),
+		cmocka_unit_test(test_paths), cmocka_unit_test(test_never_ran), cmocka_unit_test(test_open), cmocka_unit_test(test_join),
 		cmocka_unit_test(test_json_of_paths), cmocka_unit_test(test_json_counts_and_announcements),
 		cmocka_unit_test(test_json_strings), cmocka_unit_test(test_json_short_buffers),
 	};
