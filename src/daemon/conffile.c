@@ -64,38 +64,122 @@ static const struct options_port *wanted(const struct options *o, const char *id
 	return NULL;
 }
 
+// A port that never opened has nothing that a change could disturb: it may become any other.
+static bool replaceable(const struct port *p, const struct port_spec *next)
+{
+	return port_state(p) == PORT_FAILED && !spec_equal(port_spec(p), next);
+}
+
 static enum err check(struct vd *vd, const struct options *o, struct why *why)
 {
 	for (unsigned i = 0; i < o->n_ports; i++) {
 		const struct options_port *w = &o->ports[i];
 		const struct port *p = vd_port_find(vd, w->spec.id);
 		struct why inner;
-		if (p && vd_port_set(vd, w->spec.id, &w->spec, true, &inner) != OK)
-			return refuse(why, "%s: %s%s", w->where, inner.text,
-				      port_origin(p) == VD_ORIGIN_RUNTIME ? " (it was added at run time)" : "");
+		if (!p && w->spec.fd >= 0) // the number means something else by now
+			return refuse(why, "%s: port %s: fd= is inherited at the start only: restart the daemon", w->where, w->spec.id);
+		if (!p || replaceable(p, &w->spec) || vd_port_set(vd, w->spec.id, &w->spec, true, &inner) == OK)
+			continue;
+		return refuse(why, "%s: %s%s", w->where, inner.text,
+			      port_origin(p) == VD_ORIGIN_RUNTIME ? " (it was added at run time)" : "");
 	}
 	return OK;
 }
 
-// The ports that are not there yet: all, or none.
+// -- ports that come and go: all, or none -------------------------------------------------------------------------------------
+
+struct moves {
+	bool added[OPTIONS_MAX_PORTS]; // of the options' ports
+	unsigned n; // ports that went first
+	struct {
+		struct port_spec spec;
+		enum vd_origin origin;
+	} gone[OPTIONS_MAX_PORTS];
+};
+
+// The socket's path, or the tap, is one that only one port can have.
+static bool same_place(const struct vd *vd, const struct port_spec *a, const struct port_spec *b)
+{
+	char at[SPEC_PATH_MAX], bt[SPEC_PATH_MAX];
+	struct why why;
+	if (a->kind == SPEC_TAP && b->kind == SPEC_TAP)
+		return a->ifname[0] && strcmp(a->ifname, b->ifname) == 0;
+	return a->mode == SPEC_SERVER && b->mode == SPEC_SERVER && spec_path(a, vd_runtime_dir(vd), at, &why) == OK && at[0] &&
+	       spec_path(b, vd_runtime_dir(vd), bt, &why) == OK && strcmp(at, bt) == 0;
+}
+
+static enum err take_away(struct vd *vd, struct moves *m, const struct port *p, struct why *why)
+{
+	if (m->n == OPTIONS_MAX_PORTS)
+		return refuse(why, "too many ports change");
+	m->gone[m->n].spec = *port_spec(p);
+	m->gone[m->n].origin = port_origin(p);
+	enum err e = vd_port_del(vd, m->gone[m->n].spec.id, why);
+	m->n += e == OK;
+	return e;
+}
+
+// Whoever has what the new port needs goes first, if the configuration wants it to go at all.
+static enum err make_room(struct vd *vd, const struct options *o, const struct options_port *w, struct moves *m, struct why *why)
+{
+	enum err e = OK;
+	for (unsigned i = vd_ports_count(vd); e == OK && i-- > 0;) {
+		const struct port *p = vd_port_at(vd, i);
+		bool leaves = port_origin(p) == VD_ORIGIN_CONFIG && !wanted(o, port_id(p)) && same_place(vd, port_spec(p), &w->spec);
+		if (leaves || (strcmp(port_id(p), w->spec.id) == 0 && replaceable(p, &w->spec)))
+			e = take_away(vd, m, p, why);
+	}
+	return e;
+}
+
+static void take_back(struct vd *vd, const struct options *o, const struct moves *m)
+{
+	struct why why;
+	for (unsigned i = 0; i < o->n_ports; i++)
+		if (m->added[i])
+			vd_port_del(vd, o->ports[i].spec.id, &why);
+	vd_keep_failed(vd, true); // what stood here has its place again, whatever happened to it meanwhile
+	for (unsigned i = m->n; i-- > 0;)
+		if (vd_port_add(vd, &m->gone[i].spec, m->gone[i].origin, &why) != OK)
+			log_err("reload: port %s: %s", m->gone[i].spec.id, why.text);
+	vd_keep_failed(vd, false);
+}
+
 static enum err add_new(struct vd *vd, const struct options *o, struct why *why)
 {
-	bool added[OPTIONS_MAX_PORTS] = { false };
-	struct why inner, unused;
+	struct moves *m = calloc(1, sizeof(*m));
+	struct why inner;
+	enum err e = m ? OK : ours(why, "no memory");
+	for (unsigned i = 0; e == OK && i < o->n_ports; i++) {
+		const struct options_port *w = &o->ports[i];
+		e = make_room(vd, o, w, m, &inner);
+		if (e == OK && vd_port_find(vd, w->spec.id))
+			continue;
+		if (e == OK)
+			e = vd_port_add(vd, &w->spec, VD_ORIGIN_CONFIG, &inner);
+		if (e == OK)
+			m->added[i] = true;
+		else
+			refuse(why, "%s: port %s: %s%s", w->where, w->spec.id, inner.text,
+			       m->n ? " (front ends of ports that had to make room were closed)" : "");
+	}
+	if (m && e != OK)
+		take_back(vd, o, m);
+	free(m);
+	return e;
+}
+
+static void change(struct vd *vd, const struct options *o)
+{
+	struct why why;
 	for (unsigned i = 0; i < o->n_ports; i++) {
 		const struct options_port *w = &o->ports[i];
-		if (vd_port_find(vd, w->spec.id))
-			continue;
-		if (vd_port_add(vd, &w->spec, VD_ORIGIN_CONFIG, &inner) == OK) {
-			added[i] = true;
-			continue;
-		}
-		for (unsigned k = 0; k < i; k++)
-			if (added[k])
-				vd_port_del(vd, o->ports[k].spec.id, &unused);
-		return refuse(why, "%s: port %s: %s", w->where, w->spec.id, inner.text);
+		struct port *p = vd_port_find(vd, w->spec.id);
+		if (port_origin(p) == VD_ORIGIN_RUNTIME)
+			port_adopt(p);
+		if (!spec_equal(port_spec(p), &w->spec) && vd_port_set(vd, w->spec.id, &w->spec, false, &why) != OK)
+			log_err("reload: %s: %s", w->where, why.text); // the store failed: the others go on
 	}
-	return OK;
 }
 
 static void remove_gone(struct vd *vd, const struct options *o)
@@ -128,12 +212,8 @@ enum err conffile_reload(struct vd *vd, struct options *now, struct why *why)
 		e = check(vd, &o, why);
 	if (e == OK)
 		e = add_new(vd, &o, why); // what can fail comes first
-	for (unsigned i = 0; e == OK && i < o.n_ports; i++) {
-		struct why one;
-		if (vd_port_set(vd, o.ports[i].spec.id, &o.ports[i].spec, false, &one) != OK)
-			log_err("reload: %s: %s", o.ports[i].where, one.text); // the store failed: the others go on
-	}
 	if (e == OK) {
+		change(vd, &o);
 		remove_gone(vd, &o);
 		options_reload(now, &o);
 	}

@@ -63,6 +63,8 @@ struct port {
 	bool look; // they changed
 	pid_t lost_pid; // its connection ended while rings ran: it may come back; 0: none
 	struct why failed; // text "": not failed
+	struct timer *reopen; // a failed port is opened again
+	unsigned reopens;
 	char last_refusal[2 * WHY_MAX];
 	enum port_state told; // last state that an event told
 	struct store_device device;
@@ -93,6 +95,7 @@ struct vd {
 	struct recent *recent; // announcer.c
 	struct vd_sub *subs;
 	bool telling, idle_asked, migrations_dirty, ending;
+	bool keep_failed; // a port that can't be opened stays, and is tried again
 };
 
 // vd.c
@@ -157,6 +160,7 @@ enum err features_pin(struct port *p, const struct snap *s, struct why *why);
 enum err features_check(const struct port_spec *s, struct why *why); // does features= name what vringd can't offer?
 // tap.c
 int tap_open(const struct port_spec *s, struct why *why); // fd, or -1
+struct port *tap_owner(const struct port *p); // the other port of ours that has the interface of p's SPEC, NULL: none
 enum err tap_check(int fd, struct why *why); // an inherited one: set up as ours are, or refused
 
 #endif

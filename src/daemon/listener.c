@@ -50,7 +50,7 @@ static enum err listen_on(struct port *p, int fd, struct why *why)
 	return OK;
 }
 
-// A socket that a dead daemon of ours left is removed; one that somebody listens on, or anything else, is not.
+// A socket that a dead daemon left is removed; one that somebody listens on, or anything else, is not.
 static enum err clear_stale(const char *path, const struct sockaddr_un *sa, struct why *why)
 {
 	struct stat st;
@@ -71,8 +71,28 @@ static enum err clear_stale(const char *path, const struct sockaddr_un *sa, stru
 	return OK;
 }
 
+// The port of ours that listens there: by its name, or by a link to it.
+static const struct port *own_listener(const struct port *p)
+{
+	struct stat here, there;
+	bool is = stat(p->path, &here) == 0;
+	for (unsigned i = 0; i < p->vd->n_ports; i++) {
+		const struct port *o = p->vd->port[i];
+		if (o == p || !o->bound)
+			continue;
+		if (strcmp(o->path, p->path) == 0)
+			return o;
+		if (is && stat(o->path, &there) == 0 && there.st_dev == here.st_dev && there.st_ino == here.st_ino)
+			return o;
+	}
+	return NULL;
+}
+
 static enum err bind_path(struct port *p, struct why *why)
 {
+	const struct port *own = own_listener(p);
+	if (own) // asking the socket would be a front end to that port
+		return refuse(why, "%s: port '%s' listens there", p->path, own->spec.id);
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
 	memcpy(sa.sun_path, p->path, sizeof(sa.sun_path));
 	enum err e = clear_stale(p->path, &sa, why);

@@ -86,6 +86,23 @@ static enum err find_dirs(struct life *l, struct why *why)
 	return e;
 }
 
+// A port that can't be opened does not keep the others from their work; but who starts a daemon for one socket wants that one.
+static enum err add_ports(struct life *l, struct why *why)
+{
+	bool alone = l->o.socket_path || l->o.fd >= 0;
+	enum err e = OK;
+	for (unsigned i = 0; e == OK && i < l->o.n_ports; i++) {
+		const struct options_port *p = &l->o.ports[i];
+		struct why inner;
+		vd_keep_failed(l->vd, !alone || strcmp(p->spec.id, "vm0") != 0);
+		e = vd_port_add(l->vd, &p->spec, p->origin, &inner);
+		if (e != OK)
+			refuse(why, "%s: port %s: %s", p->where, p->spec.id, inner.text);
+	}
+	vd_keep_failed(l->vd, true); // those of an earlier life come next
+	return e;
+}
+
 static enum err start(struct life *l, struct why *why)
 {
 	struct vd_conf conf = { .state_dir = l->state_dir, .runtime_dir = l->runtime_dir, .durability = l->o.durability,
@@ -100,15 +117,13 @@ static enum err start(struct life *l, struct why *why)
 	if (!l->loop)
 		return ours(why, "no event loop");
 	e = vd_new(&l->vd, l->loop, &conf, why);
-	for (unsigned i = 0; e == OK && i < l->o.n_ports; i++) {
-		struct why inner;
-		e = vd_port_add(l->vd, &l->o.ports[i].spec, l->o.ports[i].origin, &inner);
-		if (e != OK)
-			refuse(why, "%s: port %s: %s", l->o.ports[i].where, l->o.ports[i].spec.id, inner.text);
-	}
+	if (e != OK)
+		return e;
+	e = add_ports(l, why);
 	if (e != OK)
 		return e;
 	vd_begin(l->vd);
+	vd_keep_failed(l->vd, false);
 	e = ctl_server_new(&l->ctl, l->vd, l->control, why);
 	l->term = loop_signal(l->loop, SIGTERM, on_end, l);
 	l->intr = loop_signal(l->loop, SIGINT, on_end, l);

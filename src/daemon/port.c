@@ -10,6 +10,9 @@
 #include "daemon/core.h"
 #include "daemon/msgsrc.h"
 
+#define REOPEN_FIRST_US UINT64_C(1000000) // doubled four times
+#define REOPEN_MOST_S 16
+
 static void on_hold_timer(void *arg)
 {
 	struct port *p = arg;
@@ -48,17 +51,83 @@ void port_dp_conf(const struct port_spec *s, struct dp_port_conf *out)
 	out->tap_fd = -1;
 }
 
-static enum err open_kind(struct port *p, struct dp_port_conf *conf, struct why *why)
+// Takes the descriptor; spec.fd stays as it was given, to be compared with.
+static enum err open_tap(struct port *p, struct why *why)
 {
-	if (p->spec.kind == SPEC_TAP) {
-		conf->tap_fd = p->spec.fd >= 0 ? p->spec.fd : tap_open(&p->spec, why);
-		if (conf->tap_fd < 0 || (p->spec.fd >= 0 && tap_check(p->spec.fd, why) != OK))
-			return REFUSED;
+	struct dp_port_conf conf;
+	struct dp_port *dp;
+	struct port *other = tap_owner(p);
+	if (other)
+		return refuse(why, "tap %s: port '%s' has it already", p->spec.ifname, other->spec.id);
+	port_dp_conf(&p->spec, &conf);
+	conf.tap_fd = p->spec.fd >= 0 ? p->spec.fd : tap_open(&p->spec, why);
+	if (conf.tap_fd < 0 || (p->spec.fd >= 0 && tap_check(p->spec.fd, why) != OK))
+		return REFUSED;
+	enum err e = dp_port_add(p->vd->dp, &conf, &dp, why);
+	if (e != OK && p->spec.fd < 0)
+		fd_reset(&conf.tap_fd);
+	if (e != OK)
+		return e;
+	if (p->dp) { // it stood for a tap that was missing, or its tap is gone
+		dp_port_del(p->vd->dp, p->dp);
+		free(p->known);
+		p->known = NULL;
+		p->n_known = 0;
+		macs_changed(p->vd);
 	}
-	enum err e = dp_port_add(p->vd->dp, conf, &p->dp, why);
-	if (e != OK && p->spec.kind == SPEC_TAP && p->spec.fd < 0)
-		fd_reset(&conf->tap_fd);
-	return e; // spec.fd stays as it was given, to be compared with; whose descriptor it is, is settled
+	p->dp = dp;
+	return OK;
+}
+
+static enum err open_port(struct port *p, struct why *why)
+{
+	if (p->spec.kind == SPEC_TAP)
+		return open_tap(p, why);
+	if (p->spec.kind != SPEC_VHOST_USER)
+		return OK;
+	port_close_socket(p); // what a try before left
+	return port_open_socket(p, why);
+}
+
+static void on_reopen(void *arg)
+{
+	struct port *p = arg;
+	struct why why;
+	if (open_port(p, &why) == OK) {
+		log_info("port %s: it could be opened now", p->spec.id);
+		p->failed.text[0] = '\0';
+		p->reopens = 0;
+	} else {
+		p->failed = why;
+		p->reopens += p->reopens < 4;
+		timer_arm(p->reopen, REOPEN_FIRST_US << p->reopens);
+	}
+	port_tell(p);
+}
+
+// A place in the datapath without a way in or out, for a tap that is not there.
+static enum err hold_place(struct port *p, struct why *why)
+{
+	struct dp_port_conf conf;
+	port_dp_conf(&p->spec, &conf);
+	if (conf.kind == DP_TAP)
+		conf.kind = DP_VHOST;
+	return p->dp ? OK : dp_port_add(p->vd->dp, &conf, &p->dp, why);
+}
+
+static bool keep_failed(struct port *p, const struct why *why)
+{
+	struct why ignored;
+	if (!p->vd->keep_failed || hold_place(p, &ignored) != OK)
+		return false;
+	p->failed = *why;
+	log_err("port %s: failed: %s", p->spec.id, why->text);
+	return true;
+}
+
+void vd_keep_failed(struct vd *vd, bool on)
+{
+	vd->keep_failed = on;
 }
 
 struct port *port_new(struct vd *vd, const struct port_spec *spec, enum vd_origin origin, struct why *why)
@@ -72,20 +141,20 @@ struct port *port_new(struct vd *vd, const struct port_spec *spec, enum vd_origi
 	p->spec = *spec;
 	p->origin = origin;
 	p->listen_fd = -1;
-	p->told = PORT_FAILED;
+	p->told = (enum port_state)-1;
 	p->ends_daemon = vd->end_with_port && strcmp(vd->end_with_port, spec->id) == 0;
-	struct dp_port_conf conf;
-	port_dp_conf(spec, &conf);
 	p->hold_timer = timer_new(vd->loop, on_hold_timer, p);
-	enum err e = p->hold_timer ? features_check(spec, why) : ours(why, "no memory");
-	if (e == OK)
-		e = open_kind(p, &conf, why);
+	p->reopen = timer_new(vd->loop, on_reopen, p);
+	enum err e = p->hold_timer && p->reopen ? features_check(spec, why) : ours(why, "no memory");
+	if (e == OK && spec->kind != SPEC_TAP)
+		e = hold_place(p, why);
 	if (e == OK && spec->kind == SPEC_VHOST_USER) {
 		struct why ignored;
 		if (store_device_get(vd->store, spec->id, &p->device, &p->has_device, &ignored) != OK)
 			p->has_device = false;
-		e = port_open_socket(p, why);
 	}
+	if (e == OK && (e = open_port(p, why)) != OK && keep_failed(p, why))
+		e = OK;
 	if (e != OK) {
 		port_free(p);
 		return NULL;
@@ -105,6 +174,7 @@ void port_free(struct port *p)
 		}
 	migrations_free(p);
 	timer_free(p->hold_timer);
+	timer_free(p->reopen);
 	if (p->dp)
 		dp_port_del(p->vd->dp, p->dp);
 	free(p->known);
@@ -252,6 +322,8 @@ void port_tell(struct port *p)
 	if (now == p->told)
 		return;
 	p->told = now;
+	if (now == PORT_FAILED && p->spec.fd < 0)
+		timer_arm(p->reopen, REOPEN_FIRST_US << p->reopens);
 	char type[32];
 	snprintf(type, sizeof(type), "port.%s", state_names[now]);
 	const char *reason, *hint;
@@ -262,11 +334,13 @@ void port_tell(struct port *p)
 
 void port_explain(const struct port *p, const char **reason, const char **hint)
 {
+	static char text[80];
 	*reason = *hint = "";
 	switch (port_state(p)) {
 	case PORT_FAILED:
 		*reason = p->failed.text;
-		*hint = "mend the cause, then `vringctl port del` and `port add`, or restart";
+		snprintf(text, sizeof(text), "mend the cause: it is tried again every %d s at least", REOPEN_MOST_S);
+		*hint = p->spec.fd >= 0 ? "the descriptor was inherited: restart" : text;
 		return;
 	case PORT_DRAINING:
 		*reason = "drained by the operator";
@@ -309,6 +383,11 @@ const char *port_id(const struct port *p)
 enum vd_origin port_origin(const struct port *p)
 {
 	return p->origin;
+}
+
+void port_adopt(struct port *p)
+{
+	p->origin = VD_ORIGIN_CONFIG;
 }
 
 const char *port_path(const struct port *p)

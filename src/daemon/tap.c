@@ -16,6 +16,16 @@
 
 #define VNET_HDR_BYTES 12
 
+struct port *tap_owner(const struct port *p)
+{
+	for (unsigned i = 0; p->spec.ifname[0] && i < p->vd->n_ports; i++) {
+		struct port *o = p->vd->port[i];
+		if (o != p && o->spec.kind == SPEC_TAP && !o->failed.text[0] && strcmp(o->spec.ifname, p->spec.ifname) == 0)
+			return o;
+	}
+	return NULL;
+}
+
 static enum err join_bridge(const struct port_spec *s, int sock, struct why *why)
 {
 	struct ifreq ifr;
@@ -72,6 +82,20 @@ enum err tap_check(int fd, struct why *why)
 	return set_header(fd, ifr.ifr_name, why);
 }
 
+static const char *tap_cure(int e)
+{
+	switch (e) {
+	case EPERM:
+		return "; create it for this user first (ip tuntap add), or give CAP_NET_ADMIN";
+	case EINVAL:
+		return "; an interface of that name that is no tap, or a tap of another kind (multi_queue), is there: choose another ifname=";
+	case EBUSY:
+		return "; another process has it open, or it is an interface of another kind";
+	default:
+		return "";
+	}
+}
+
 int tap_open(const struct port_spec *s, struct why *why)
 {
 	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
@@ -84,8 +108,7 @@ int tap_open(const struct port_spec *s, struct why *why)
 	memcpy(ifr.ifr_name, s->ifname, sizeof(s->ifname));
 	ifr.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
 	if (ioctl(fd, TUNSETIFF, &ifr) != 0)
-		refuse(why, "tap %s: %s%s", s->ifname, strerror(errno),
-		       errno == EPERM ? "; create it for this user first (ip tuntap add), or give CAP_NET_ADMIN" : "");
+		refuse(why, "tap %s: %s%s", s->ifname, strerror(errno), tap_cure(errno));
 	else if (set_header(fd, s->ifname, why) == OK && bring_up(s, why) == OK)
 		return fd;
 	fd_reset(&fd);

@@ -31,6 +31,9 @@ struct vd_conf {
 
 // Raise RLIMIT_NOFILE, install the guard for vanishing guest memory, open the store, start the data threads.
 enum err vd_new(struct vd **out, struct loop *loop, const struct vd_conf *conf, struct why *why);
+// While on, a port that can't be opened (its tap is missing, somebody else has its path) is kept as `failed` with the reason, and tried
+// again with growing pauses, instead of being refused. For the ports of the configuration and those of an earlier life; off at first.
+void vd_keep_failed(struct vd *vd, bool on);
 // The ports of the configuration are in: add those that were added at run time in an earlier life (an id that exists wins
 // over the stored one, with a log line), restore learned addresses, go on with owed announcements, close the books on
 // migrations that the last life left open. A stored port that cannot be added is logged and left in the store.
@@ -52,6 +55,7 @@ const char *vd_origin_name(enum vd_origin o); // "config", "cli", "runtime"
 
 // The spec is copied. An fd= in it stays owned by the spec until OK, then by the port. An equal spec for an existing id is OK
 // and changes nothing; a different one is REFUSED. RUNTIME ports are written to the store. REFUSED or OURS change nothing.
+// A path or tap that another port of ours has is refused with that port's name.
 enum err vd_port_add(struct vd *vd, const struct port_spec *spec, enum vd_origin origin, struct why *why);
 // REFUSED for an unknown id. Sessions are closed (logs filled first), the path removed, pins, addresses and announcements
 // forgotten.
@@ -89,6 +93,8 @@ int port_state_parse(const char *word); // -1: not a state
 const struct port_spec *port_spec(const struct port *p);
 const char *port_id(const struct port *p);
 enum vd_origin port_origin(const struct port *p);
+// The configuration names a port that was added at run time: it is the configuration's from now on.
+void port_adopt(struct port *p);
 enum port_state port_state(const struct port *p);
 // Why the port is not running and what to do; "" when it is. Valid until the next call.
 void port_explain(const struct port *p, const char **reason, const char **hint);

@@ -40,14 +40,44 @@ const struct port_spec *port_spec(const struct port *p)
 	return &p->spec;
 }
 
+enum port_state port_state(const struct port *p)
+{
+	return p->state;
+}
+
+void port_adopt(struct port *p)
+{
+	p->origin = VD_ORIGIN_CONFIG;
+}
+
+const char *vd_runtime_dir(const struct vd *vd)
+{
+	(void)vd;
+	return "/run/mock";
+}
+
+void vd_keep_failed(struct vd *vd, bool on)
+{
+	vd->keep_failed = on;
+}
+
+// As the real one: a path belongs to one port.
+static bool path_taken(const struct vd *vd, const struct port_spec *spec)
+{
+	for (unsigned i = 0; i < vd->n; i++)
+		if (spec->path[0] && strcmp(vd->port[i].spec.path, spec->path) == 0)
+			return true;
+	return false;
+}
+
 enum err vd_port_add(struct vd *vd, const struct port_spec *spec, enum vd_origin origin, struct why *why)
 {
 	struct port *old = vd_port_find(vd, spec->id);
 	if (old)
 		return spec_equal(&old->spec, spec) ? OK : refuse(why, "port '%s' is there", spec->id);
-	if (vd->n == MOCK_PORTS || (vd->unaddable && strcmp(vd->unaddable, spec->id) == 0))
+	if (vd->n == MOCK_PORTS || (vd->unaddable && strcmp(vd->unaddable, spec->id) == 0) || path_taken(vd, spec))
 		return refuse(why, "port '%s' can't be added", spec->id);
-	vd->port[vd->n++] = (struct port){ *spec, origin };
+	vd->port[vd->n++] = (struct port){ *spec, origin, PORT_LISTENING };
 	vd->adds++;
 	return OK;
 }
@@ -71,7 +101,7 @@ enum err vd_port_set(struct vd *vd, const char *id, const struct port_spec *spec
 	for (unsigned k = 0; k < SPEC_N_KEYS; k++)
 		if ((diff >> k & 1) && !spec_key_live((enum spec_key)k))
 			return refuse(why, "port '%s': %s can't change", id, spec_key_name((enum spec_key)k));
-	if (!check_only && diff) {
+	if (!check_only) {
 		p->spec = *spec;
 		vd->sets++;
 	}

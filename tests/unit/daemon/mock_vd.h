@@ -10,6 +10,7 @@
 struct port {
 	struct port_spec spec;
 	enum vd_origin origin;
+	enum port_state state;
 };
 
 struct vd {
@@ -17,7 +18,8 @@ struct vd {
 	struct port port[MOCK_PORTS];
 	unsigned n;
 	const char *unaddable; // this id can't be added
-	unsigned adds, dels, sets; // that changed something
+	unsigned adds, dels, sets; // that were asked for
+	bool keep_failed;
 };
 
 #endif

@@ -315,6 +315,8 @@ static void test_reload(void **state)
 	put(f->dir, "v.conf", "port vhost-user,id=keep\nport vhost-user,id=change,hold-ms=7\nport null,id=new\nport null,id=runtime,label=x\n");
 	assert_int_equal(conffile_reload(&vd, &now, &why), OK);
 	assert_string_equal(find(&vd, "runtime")->spec.label, "x");
+	assert_int_equal(find(&vd, "runtime")->origin, VD_ORIGIN_CONFIG); // and is the file's
+	assert_int_equal(vd.sets, 1);
 	options_free(&now);
 }
 
@@ -359,6 +361,60 @@ static void test_reload_refused(void **state)
 	assert_null(find(&vd, "new"));
 	assert_non_null(find(&vd, "gone"));
 	assert_int_equal(find(&vd, "change")->spec.hold_ms, 1000);
+	options_free(&now);
+}
+
+// A port that keeps its path under another name: the old one goes first, and is there again if the reload is refused.
+static void test_reload_renamed(void **state)
+{
+	struct files *f = *state;
+	struct vd vd = { .n = 0 };
+	struct why why;
+	struct options now;
+	now_open(&now, f);
+	add(&vd, "vhost-user,id=old,path=/run/x.sock,label=first", VD_ORIGIN_CONFIG);
+	add(&vd, "vhost-user,id=other,path=/run/y.sock", VD_ORIGIN_CONFIG);
+	put(f->dir, "v.conf", "port vhost-user,id=new,path=/run/x.sock\nport null,id=taken\n");
+	vd.unaddable = "taken";
+	assert_int_equal(conffile_reload(&vd, &now, &why), REFUSED);
+	assert_non_null(strstr(why.text, "had to make room"));
+	assert_null(find(&vd, "new"));
+	assert_non_null(find(&vd, "old"));
+	assert_string_equal(find(&vd, "old")->spec.label, "first");
+	assert_int_equal(find(&vd, "old")->origin, VD_ORIGIN_CONFIG);
+	assert_non_null(find(&vd, "other"));
+	assert_false(vd.keep_failed);
+	vd.unaddable = NULL;
+	assert_int_equal(conffile_reload(&vd, &now, &why), OK);
+	assert_non_null(find(&vd, "new"));
+	assert_null(find(&vd, "old"));
+	assert_null(find(&vd, "other"));
+	// the path of a port that stays is not to be had
+	put(f->dir, "v.conf", "port vhost-user,id=new,path=/run/x.sock\nport vhost-user,id=more,path=/run/x.sock\n");
+	assert_int_equal(conffile_reload(&vd, &now, &why), REFUSED);
+	assert_non_null(find(&vd, "new"));
+	assert_null(find(&vd, "more"));
+	// a descriptor's number means nothing any more
+	put(f->dir, "v.conf", "port vhost-user,id=new,path=/run/x.sock\nport vhost-user,id=more,fd=7\n");
+	assert_int_equal(conffile_reload(&vd, &now, &why), REFUSED);
+	assert_non_null(strstr(why.text, "fd="));
+	options_free(&now);
+}
+
+// What can't change on a port that works can on one that never opened.
+static void test_reload_failed_port(void **state)
+{
+	struct files *f = *state;
+	struct vd vd = { .n = 0 };
+	struct why why;
+	struct options now;
+	now_open(&now, f);
+	add(&vd, "tap,id=up,ifname=tapp0", VD_ORIGIN_CONFIG);
+	put(f->dir, "v.conf", "port tap,id=up,ifname=tap0\n");
+	assert_int_equal(conffile_reload(&vd, &now, &why), REFUSED);
+	vd.port[0].state = PORT_FAILED;
+	assert_int_equal(conffile_reload(&vd, &now, &why), OK);
+	assert_string_equal(find(&vd, "up")->spec.ifname, "tap0");
 	options_free(&now);
 }
 
@@ -427,6 +483,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_file_bad, files_open, files_close),
 		cmocka_unit_test_setup_teardown(test_reload, files_open, files_close),
 		cmocka_unit_test_setup_teardown(test_reload_refused, files_open, files_close),
+		cmocka_unit_test_setup_teardown(test_reload_renamed, files_open, files_close),
+		cmocka_unit_test_setup_teardown(test_reload_failed_port, files_open, files_close),
 		cmocka_unit_test_setup_teardown(test_reload_log_level, files_open, files_close),
 		cmocka_unit_test_setup_teardown(test_dirs, files_open, files_close),
 	};
