@@ -57,6 +57,10 @@ enum err stretch_begin(struct stretch *s, struct vm *peer, struct vm *mover, con
 		if (e != OK)
 			return vm_explain(both[i], e, why);
 	}
+	enum err synced = agent_sync(&mover->agent, why);
+	if (synced != OK)
+		return vm_explain(mover, synced, why);
+	s->mover_offset_before_us = mover->agent.clock_offset_us;
 	s->start_us = clock_boot_us();
 	for (unsigned i = 0; i < 2; i++) {
 		enum err e = agent_ask(&both[i]->agent, soon(), answer, sizeof(answer), why, "START %u %u %u %u", s->run, o->rate, o->size,
@@ -199,6 +203,8 @@ enum err stretch_end(struct stretch *s, struct vm *peer, struct vm *mover, const
 	enum err e = agent_sync(&peer->agent, why);
 	if (e == OK)
 		e = agent_sync(&mover->agent, why);
+	int64_t stall = mover->agent.clock_offset_us - s->mover_offset_before_us;
+	s->mover_stall_us = e == OK && stall > 0 ? (uint64_t)stall : 0;
 	s->end_us = clock_boot_us(); // both still send
 	if (e == OK)
 		e = stop_sending(peer, &by_peer, why);

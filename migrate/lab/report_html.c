@@ -42,7 +42,7 @@ static void put_row(FILE *f, const char *name, const char *ports, const struct s
 {
 	fprintf(f, "<tr><td>%s<td>%s<td class=n>%.0f<td class=n>%.0f<td class=n>%.1f<td class=n>%.1f<td class=n>%" PRIu64 "<td class=n>%" PRIu64
 		"<td class=n>%" PRIu64 "<td class=n>%" PRIu64 "</tr>\n", name, ports, downtime_ms, total_ms, (double)s->to_peer.got.gap_us / 1000,
-		(double)s->to_mover.got.gap_us / 1000, s->to_peer.sent + s->to_mover.sent, s->to_peer.missing + s->to_mover.missing,
+		(double)mover_gap_us(s) / 1000, s->to_peer.sent + s->to_mover.sent, s->to_peer.missing + s->to_mover.missing,
 		s->to_peer.got.repeated + s->to_mover.got.repeated, s->to_peer.got.corrupt + s->to_mover.got.corrupt);
 }
 

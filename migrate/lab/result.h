@@ -33,11 +33,14 @@ struct stretch {
 	uint64_t start_us, end_us;
 	struct direction to_peer, to_mover;
 	struct bins peer_bins, mover_bins;
+	// How long the mover's clock stood still: what it measures across its move is that much longer in truth.
+	uint64_t mover_stall_us;
 	uint64_t carrier_changes; // both guests'
 	bool rebooted;
 	// readings at its start, for the differences
 	uint64_t drops_before[2], csum_before[2], changes_before[2];
 	char boot_before[2][64];
+	int64_t mover_offset_before_us;
 	unsigned run;
 };
 

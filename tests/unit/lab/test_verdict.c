@@ -88,6 +88,38 @@ static void test_gap(void **state)
 	assert_string_equal(red(), "longest gap");
 }
 
+// The moved guest's clock stands still: the time it stood counts, and so does what the guest saw itself.
+static void test_gap_of_mover(void **state)
+{
+	(void)state;
+	struct stretch *s = &results.round[0].stretch;
+	s->to_mover.got.gap_us = 40000;
+	s->mover_stall_us = 30000;
+	assert_null(red());
+	s->mover_stall_us = 30001;
+	assert_string_equal(red(), "longest gap at the moved guest");
+	s->mover_stall_us = 0;
+	s->to_mover.got.gap_us = 70001;
+	assert_string_equal(red(), "longest gap at the moved guest");
+	results.control.to_mover.got.gap_us = 60000; // its own direction is what it is compared with
+	assert_null(red());
+}
+
+// With two daemons a loss is explained by what the old one dropped, not by what it held.
+static void test_two_daemons(void **state)
+{
+	(void)state;
+	struct round *r = &results.round[0];
+	opts.two_daemons = true;
+	strcpy(r->bridge_before, "tap0");
+	r->bridge_moved_us = 1;
+	r->stretch.to_mover.missing = 3;
+	r->source = json_pack("{s:i,s:i,s:i}", "held", 9, "delivered", 7, "dropped", 2);
+	assert_string_equal(red(), "missing, counted and explained");
+	json_object_set_new(r->source, "dropped", json_integer(3));
+	assert_null(red());
+}
+
 static void test_others(void **state)
 {
 	(void)state;
@@ -113,6 +145,6 @@ static void test_others(void **state)
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-	const struct CMUnitTest tests[] = { T(test_holds), T(test_traffic), T(test_gap), T(test_others) };
+	const struct CMUnitTest tests[] = { T(test_holds), T(test_traffic), T(test_gap), T(test_gap_of_mover), T(test_two_daemons), T(test_others) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
