@@ -31,6 +31,8 @@ struct session {
 	uint32_t attached; // rings that the datapath has
 	uint32_t live; // rings that the device gave and that were not stopped since: a pause leaves them here
 	uint32_t used; // those of live that are enabled
+	bool refused; // something that it asked for was refused
+	bool cut; // we ended the connection
 	bool in_use; // identity was told that the guest runs here
 	bool ran; // rings ran at some time
 	uint32_t began; // rings that were started at some time
@@ -66,6 +68,9 @@ struct port {
 	struct timer *reopen; // a failed port is opened again
 	unsigned reopens;
 	char last_refusal[2 * WHY_MAX];
+	bool refused, cut; // of the last connection, which is over: a refusal kept it from running; we ended it
+	int connect_errno; // mode=client: of the last try
+	char *shown_path; // path from the root; NULL: there is none
 	enum port_state told; // last state that an event told
 	struct store_device device;
 	bool has_device;
@@ -161,6 +166,7 @@ enum err features_check(const struct port_spec *s, struct why *why); // does fea
 // tap.c
 int tap_open(const struct port_spec *s, struct why *why); // fd, or -1
 struct port *tap_owner(const struct port *p); // the other port of ours that has the interface of p's SPEC, NULL: none
+bool tap_down(const struct port_spec *s, char name[16]); // the interface is set down; name: its own
 enum err tap_check(int fd, struct why *why); // an inherited one: set up as ours are, or refused
 
 #endif

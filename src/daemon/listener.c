@@ -1,5 +1,6 @@
 // The socket of a vhost-user port: listening, connecting, taking front ends in.
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -128,6 +129,7 @@ static void on_retry(void *arg)
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
 	memcpy(sa.sun_path, p->path, sizeof(sa.sun_path));
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	p->connect_errno = 0;
 	if (fd >= 0 && connect(fd, (struct sockaddr *)&sa, sizeof(sa)) == 0) {
 		if (p->retries)
 			log_info("port %s: connected to %s", p->spec.id, p->path);
@@ -135,6 +137,7 @@ static void on_retry(void *arg)
 		port_on_connection(p, fd);
 		return;
 	}
+	p->connect_errno = errno;
 	if (p->retries++ == 0)
 		log_info("port %s: connecting to %s: %s; trying on", p->spec.id, p->path, strerror(errno));
 	fd_reset(&fd);
@@ -155,6 +158,17 @@ static enum err inherit(struct port *p, struct why *why)
 	return p->session[0] ? OK : ours(why, "fd=: the connection could not be taken");
 }
 
+// For who is told the path and is in another folder. What we bind stays as it was given: it may be short only so.
+static char *whole_path(const char *path)
+{
+	char *cwd = path[0] != '/' ? getcwd(NULL, 0) : NULL, *whole = NULL;
+	size_t size = cwd ? strlen(cwd) + strlen(path) + 2 : 0;
+	if (cwd && (whole = malloc(size)))
+		snprintf(whole, size, "%s/%s", cwd, path[0] == '.' && path[1] == '/' ? path + 2 : path);
+	free(cwd);
+	return whole;
+}
+
 enum err port_open_socket(struct port *p, struct why *why)
 {
 	if (p->spec.fd >= 0)
@@ -162,6 +176,8 @@ enum err port_open_socket(struct port *p, struct why *why)
 	enum err e = spec_path(&p->spec, p->vd->runtime_dir, p->path, why);
 	if (e != OK)
 		return e;
+	free(p->shown_path);
+	p->shown_path = whole_path(p->path);
 	if (p->spec.mode != SPEC_CLIENT)
 		return bind_path(p, why);
 	p->retry = timer_new(p->vd->loop, on_retry, p);

@@ -1,4 +1,6 @@
 // A configured port: its place in the datapath, its socket, its sessions, its state.
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -178,6 +180,7 @@ void port_free(struct port *p)
 	if (p->dp)
 		dp_port_del(p->vd->dp, p->dp);
 	free(p->known);
+	free(p->shown_path);
 	free(p);
 }
 
@@ -260,6 +263,8 @@ void port_session_over(struct port *p, struct session *s)
 	}
 	if (ran)
 		p->lost_pid = s->pid;
+	p->cut = s->cut;
+	p->refused = s->refused && (s->cut || !s->ran);
 	session_free(s);
 	if (p->active == s)
 		p->active = NULL;
@@ -332,9 +337,22 @@ void port_tell(struct port *p)
 	log_debug("port %s: %s%s%s", p->spec.id, state_names[now], reason[0] ? ": " : "", reason);
 }
 
+static void explain_connecting(const struct port *p, char *text, size_t size, const char **hint)
+{
+	*hint = "start the front end with server=on there; we try again by ourselves";
+	if (p->connect_errno == 0)
+		snprintf(text, size, "connecting to %s", port_path(p));
+	else
+		snprintf(text, size, "connecting to %s: %s", port_path(p), strerror(p->connect_errno));
+	if (p->connect_errno == EACCES || p->connect_errno == EPERM)
+		*hint = "give vringd's user the right to write to that socket and to enter its folder; we try again by ourselves";
+	else if (p->connect_errno != 0 && p->connect_errno != ENOENT && p->connect_errno != ECONNREFUSED)
+		*hint = "mend the cause; we try again by ourselves";
+}
+
 void port_explain(const struct port *p, const char **reason, const char **hint)
 {
-	static char text[80];
+	static char text[80 + SPEC_PATH_MAX];
 	*reason = *hint = "";
 	switch (port_state(p)) {
 	case PORT_FAILED:
@@ -347,20 +365,27 @@ void port_explain(const struct port *p, const char **reason, const char **hint)
 		*hint = "`vringctl undrain` ends it";
 		return;
 	case PORT_LISTENING:
-		if (p->last_refusal[0]) {
+		if (p->refused && p->last_refusal[0]) {
 			*reason = p->last_refusal;
-			*hint = "the last front end was closed for this; what it asked for can't be done here";
+			*hint = p->cut ? "the last front end was closed for this; what it asked for can't be done here" :
+					 "the last front end was refused this and left by itself; what it asked for can't be done here";
 			return;
 		}
 		*reason = "no front end is connected";
 		*hint = "start the machine with this socket; `vringctl ports ID --qemu` prints what to paste";
 		return;
 	case PORT_CONNECTING:
-		*reason = "nobody listens at path=";
-		*hint = "start the front end with server=on there; we try again by ourselves";
+		explain_connecting(p, text, sizeof(text), hint);
+		*reason = text;
 		return;
 	default:
 		break;
+	}
+	char name[16];
+	if (p->spec.kind == SPEC_TAP && tap_down(&p->spec, name)) { // frames go nowhere, though all is well here
+		snprintf(text, sizeof(text), "the interface %s is down", name);
+		*reason = text;
+		*hint = "ip link set dev IFNAME up";
 	}
 	if (p->spec.kind != SPEC_VHOST_USER || port_state(p) == PORT_RUNNING)
 		return;
@@ -392,7 +417,7 @@ void port_adopt(struct port *p)
 
 const char *port_path(const struct port *p)
 {
-	return p->path;
+	return p->shown_path ? p->shown_path : p->path;
 }
 
 struct dp_port *port_dp(const struct port *p)

@@ -89,6 +89,7 @@ static void op_rarp(void *arg, const uint8_t mac[6])
 static void on_refused(struct session *s, const char *detail)
 {
 	struct port *p = s->port;
+	s->refused = true;
 	log_rated(&p->rate, LOG_LWARN, "port %s: %s", p->spec.id, detail);
 	snprintf(p->last_refusal, sizeof(p->last_refusal), "%s", detail);
 	if (log_rate_allows(&p->journal_rate))
@@ -214,6 +215,7 @@ static void on_message(void *arg, struct dev_msg *msg, struct dev_reply *reply)
 void session_over(struct session *s, bool clean, const char *reason)
 {
 	struct port *p = s->port;
+	s->cut = !clean;
 	if (!clean) {
 		log_rated(&p->rate, LOG_LWARN, "port %s: connection of pid %d closed: %s", p->spec.id, (int)s->pid, reason);
 		if (dev_logging(s->dev))

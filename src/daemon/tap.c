@@ -26,6 +26,21 @@ struct port *tap_owner(const struct port *p)
 	return NULL;
 }
 
+bool tap_down(const struct port_spec *s, char name[16])
+{
+	struct ifreq ifr;
+	memset(&ifr, 0, sizeof(ifr));
+	memcpy(ifr.ifr_name, s->ifname, sizeof(s->ifname));
+	if (s->fd >= 0 && ioctl(s->fd, TUNGETIFF, &ifr) != 0)
+		return false;
+	int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool down = sock >= 0 && ioctl(sock, SIOCGIFFLAGS, &ifr) == 0 && !(ifr.ifr_flags & IFF_UP);
+	fd_reset(&sock);
+	memcpy(name, ifr.ifr_name, 16);
+	name[15] = '\0';
+	return down;
+}
+
 static enum err join_bridge(const struct port_spec *s, int sock, struct why *why)
 {
 	struct ifreq ifr;

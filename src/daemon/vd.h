@@ -98,7 +98,7 @@ void port_adopt(struct port *p);
 enum port_state port_state(const struct port *p);
 // Why the port is not running and what to do; "" when it is. Valid until the next call.
 void port_explain(const struct port *p, const char **reason, const char **hint);
-const char *port_path(const struct port *p); // of the socket, "" for fd=, tap and null
+const char *port_path(const struct port *p); // of the socket, from the root; "" for fd=, tap and null
 struct dp_port *port_dp(const struct port *p); // for dp_port_stats, dp_macs_each, dp_hold_level
 // The stored device: pins, generation, last bases. False: none yet.
 bool port_device(const struct port *p, struct store_device *out);

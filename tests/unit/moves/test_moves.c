@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -328,12 +329,47 @@ static void test_full_disk(void **state)
 	scene_clean(&d, s);
 }
 
+static void last_listening(void *arg, uint64_t seq, uint64_t time_us, const char *port, const char *type, const char *detail)
+{
+	(void)seq, (void)time_us;
+	if (strcmp(port, "a") == 0 && strcmp(type, "port.listening") == 0)
+		snprintf(arg, 400, "%s", detail);
+}
+
+// Why nobody is connected: a refusal is the reason if it kept the guest from running, not if it was just one answer on the way.
+static void test_reason(void **state)
+{
+	static const char *const ports[] = { "vhost-user,id=a", NULL };
+	static const uint32_t wrong[2] = { 500, 1 };
+	(void)state;
+	for (unsigned ran = 0; ran < 2; ran++) {
+		struct daemon d;
+		struct guest a;
+		struct why why;
+		char reason[400] = "";
+		scene_start(&d, ports);
+		guest_open(&a, &d, "a", GUEST, 0);
+		if (ran)
+			guest_start(&a);
+		assert_int_equal(fe_ack(a.fe, 18, wrong, sizeof(wrong), NULL, 0), FE_NACK);
+		guest_close(&a);
+		struct store *s = scene_end(&d);
+		assert_int_equal(store_each_event(s, 0, last_listening, reason, &why), OK);
+		if (ran)
+			assert_string_equal(reason, "no front end is connected");
+		else
+			assert_non_null(strstr(reason, "SET_VRING_ENABLE"));
+		scene_clean(&d, s);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_guest_option), cmocka_unit_test(test_returned), cmocka_unit_test(test_rarp),
 		cmocka_unit_test(test_learned),	     cmocka_unit_test(test_owed),     cmocka_unit_test(test_comes_back),
 		cmocka_unit_test(test_restart),	     cmocka_unit_test(test_turns),     cmocka_unit_test(test_full_disk),
+		cmocka_unit_test(test_reason),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
