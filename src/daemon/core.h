@@ -65,7 +65,7 @@ struct port {
 	bool look; // they changed
 	pid_t lost_pid; // its connection ended while rings ran: it may come back; 0: none
 	struct why failed; // text "": not failed
-	struct timer *reopen; // a failed port is opened again
+	struct timer *reopen; // a failed port is opened again: armed by port_tell when it fails, by each try that fails
 	unsigned reopens;
 	char last_refusal[2 * WHY_MAX];
 	bool refused, cut; // of the last connection, which is over: a refusal kept it from running; we ended it
@@ -108,10 +108,15 @@ void vd_idle_soon(struct vd *vd); // let the store tidy up when this turn is ove
 void vd_store_failed(struct vd *vd, const char *what, const struct why *why);
 bool log_rate_allows(struct log_rate *rate); // the same bound for what is no line: 10 at once, one a second
 
+// A failed port's pauses: the first, doubled up to the most.
+#define REOPEN_FIRST_US UINT64_C(1000000)
+#define REOPEN_MOST_S 16
+
+// port_state.c
+void port_tell(struct port *p); // enter an event if the state changed
 // port.c
 struct port *port_new(struct vd *vd, const struct port_spec *spec, enum vd_origin origin, struct why *why);
 void port_free(struct port *p);
-void port_tell(struct port *p); // enter an event if the state changed
 void port_on_connection(struct port *p, int fd); // takes fd
 void port_session_over(struct port *p, struct session *s); // frees it
 void port_next_session(struct port *p); // give the datapath the rings of whoever waits for it
