@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -11,10 +12,33 @@
 #define WAIT_TRIES 50 // of 100 ms, for a daemon that is restarting
 
 struct client {
+	const struct ctl *ctl;
 	FILE *in;
+	int code; // of the last error
 	int fd;
 	json_int_t id;
 };
+
+void complain(const struct ctl *c, const char *fmt, ...)
+{
+	char text[1000];
+	va_list ap;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	fprintf(stderr, "vringctl: %s\n", text);
+	json_t *j = c->json ? json_pack("{s:s,s:i}", "error", text, "api", 1) : NULL;
+	if (!j)
+		return;
+	json_dumpf(j, stdout, JSON_COMPACT);
+	putchar('\n');
+	json_decref(j);
+}
+
+int client_status(const struct client *cl)
+{
+	return cl && cl->code == -32602 ? 2 : 1;
+}
 
 static int try_connect(const char *path)
 {
@@ -79,6 +103,7 @@ struct client *client_open(const struct ctl *c)
 		struct client *cl = fd >= 0 ? calloc(1, sizeof(*cl)) : NULL;
 		if (!cl)
 			continue;
+		cl->ctl = c;
 		cl->fd = fd;
 		cl->in = fdopen(dup(fd), "r");
 		if (cl->in)
@@ -86,10 +111,11 @@ struct client *client_open(const struct ctl *c)
 		free(cl);
 		close(fd);
 	}
-	fprintf(stderr, "vringctl: no daemon found; tried:\n");
-	for (unsigned i = 0; i < n; i++)
-		fprintf(stderr, "  %s: %s\n", place[i], strerror(err[i]));
-	fprintf(stderr, "Start vringd, or name its socket with --control or $VRINGD_CONTROL.\n");
+	char tried[1000];
+	size_t at = 0;
+	for (unsigned i = 0; i < n && at < sizeof(tried); i++)
+		at += (size_t)snprintf(tried + at, sizeof(tried) - at, "\n  %s: %s", place[i], strerror(err[i]));
+	complain(c, "no daemon found; tried:%s\nStart vringd, or name its socket with --control or $VRINGD_CONTROL.", tried);
 	return NULL;
 }
 
@@ -141,13 +167,14 @@ json_t *client_call(struct client *cl, const char *method, json_t *params)
 		json_decref(msg); // a notification
 	}
 	if (!msg) {
-		fprintf(stderr, "vringctl: the daemon closed the connection\n");
+		complain(cl->ctl, "the daemon closed the connection");
 		return NULL;
 	}
+	cl->code = (int)json_integer_value(json_object_get(json_object_get(msg, "error"), "code"));
 	const char *error = json_string_value(json_object_get(json_object_get(msg, "error"), "message"));
 	json_t *result = json_incref(json_object_get(msg, "result"));
 	if (error || !result) {
-		fprintf(stderr, "vringctl: %s\n", error ? error : "the daemon's answer makes no sense");
+		complain(cl->ctl, "%s", error ? error : "the daemon's answer makes no sense");
 		json_decref(result);
 		result = NULL;
 	}

@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 
 struct client;
@@ -16,9 +17,14 @@ struct ctl { // what the command line said
 	// options of verbs
 	bool qemu, libvirt, watch, follow, keeper;
 	double interval_s, timeout_s;
-	const char *since, *file;
+	uint64_t since;
+	const char *file;
 };
 
+// Say what is wrong on stderr, and with -j as {"error":...,"api":1} on stdout, which has nothing else then.
+void complain(const struct ctl *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+// The exit status that goes with the last failed call: 2 if it was the daemon's opinion that the request makes no sense, else 1.
+int client_status(const struct client *cl); // NULL: 1
 // Connect: --control, $VRINGD_CONTROL, then the usual places. While a daemon restarts (the socket is there, nobody answers) it
 // waits a few seconds. NULL: says on stderr what was tried.
 struct client *client_open(const struct ctl *c);
@@ -48,7 +54,7 @@ void print_fdb(const json_t *r);
 void print_stats(const json_t *r);
 void print_event(const json_t *e);
 void print_migrations(const json_t *r);
-bool print_paste(const json_t *port, bool libvirt); // false, with a line on stderr: it has no socket
+bool print_paste(const json_t *port, bool libvirt, FILE *to); // false: it has no socket
 const char *text_of(const json_t *o, const char *name); // "-" if it is none
 long long int_of(const json_t *o, const char *name);
 

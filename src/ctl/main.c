@@ -1,4 +1,6 @@
 // vringctl: the command line, and which verb it names.
+#include <ctype.h>
+#include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,15 +33,37 @@ static const struct verb *find(int argc, char **argv, int *words)
 	return NULL;
 }
 
+static bool seconds(const struct ctl *c, const char *name, const char *text, double min, double max, double *out)
+{
+	char *end;
+	*out = strtod(text, &end);
+	if (end != text && !*end && *out >= min && *out <= max) // neither does "nan" compare
+		return true;
+	complain(c, "--%s %s: must be seconds in %g..%.0f", name, text, min, max);
+	return false;
+}
+
+static bool number(const struct ctl *c, const char *name, const char *text, uint64_t *out)
+{
+	char *end;
+	errno = 0;
+	*out = strtoull(text, &end, 10);
+	if (isdigit((unsigned char)text[0]) && !*end && errno == 0 && *out <= INT64_MAX)
+		return true;
+	complain(c, "--%s %s: must be a number", name, text);
+	return false;
+}
+
 static bool parse(struct ctl *c, int argc, char **argv)
 {
-	enum { O_CONTROL = 256, O_QEMU, O_LIBVIRT, O_WATCH, O_INTERVAL, O_FOLLOW, O_SINCE, O_TIMEOUT, O_FILE, O_HELP, O_VERSION };
+	enum { O_CONTROL = 256, O_QEMU, O_LIBVIRT, O_WATCH, O_INTERVAL, O_FOLLOW, O_SINCE, O_TIMEOUT, O_FILE, O_KEEPER, O_HELP, O_VERSION };
 	static const struct option lo[] = {
 		{ "control", required_argument, NULL, O_CONTROL }, { "json", no_argument, NULL, 'j' },
 		{ "qemu", no_argument, NULL, O_QEMU },		   { "libvirt", no_argument, NULL, O_LIBVIRT },
 		{ "watch", no_argument, NULL, O_WATCH },	   { "interval", required_argument, NULL, O_INTERVAL },
 		{ "follow", no_argument, NULL, O_FOLLOW },	   { "since", required_argument, NULL, O_SINCE },
 		{ "timeout", required_argument, NULL, O_TIMEOUT }, { "file", required_argument, NULL, O_FILE },
+		{ "keeper", no_argument, NULL, O_KEEPER },
 		{ "help", no_argument, NULL, O_HELP },		   { "version", no_argument, NULL, O_VERSION },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -51,10 +75,21 @@ static bool parse(struct ctl *c, int argc, char **argv)
 		case O_QEMU: c->qemu = true; break;
 		case O_LIBVIRT: c->libvirt = true; break;
 		case O_WATCH: c->watch = true; break;
-		case O_INTERVAL: c->watch = true; c->interval_s = strtod(optarg, NULL); break;
+		case O_INTERVAL:
+			c->watch = true;
+			if (!seconds(c, "interval", optarg, 0.05, 86400, &c->interval_s))
+				return false;
+			break;
 		case O_FOLLOW: c->follow = true; break;
-		case O_SINCE: c->since = optarg; break;
-		case O_TIMEOUT: c->timeout_s = strtod(optarg, NULL); break;
+		case O_SINCE:
+			if (!number(c, "since", optarg, &c->since))
+				return false;
+			break;
+		case O_TIMEOUT:
+			if (!seconds(c, "timeout", optarg, 0, 31536000, &c->timeout_s))
+				return false;
+			break;
+		case O_KEEPER: c->keeper = true; break;
 		case O_FILE: c->file = optarg; break;
 		case 'h':
 		case O_HELP: help(stdout); exit(0);
@@ -62,7 +97,7 @@ static bool parse(struct ctl *c, int argc, char **argv)
 		default: return false;
 		}
 	}
-	return c->interval_s >= 0.05 && c->interval_s <= 86400;
+	return true;
 }
 
 int main(int argc, char **argv)
@@ -79,10 +114,15 @@ int main(int argc, char **argv)
 		if (!word)
 			help(stderr);
 		else if (strcmp(word, "upgrade") == 0)
-			fprintf(stderr, "vringctl: upgrade: this version does not build it; restart the daemon, front ends reconnect\n");
+			complain(&c, "upgrade%s: this version does not build it; restart the daemon, front ends reconnect",
+				 c.keeper ? " --keeper" : "");
 		else
-			fprintf(stderr, "vringctl: unknown verb '%s%s%s'; see vringctl --help\n", word, optind + 1 < argc ? " " : "",
-				optind + 1 < argc ? argv[optind + 1] : "");
+			complain(&c, "unknown verb '%s%s%s'; see vringctl --help", word, optind + 1 < argc ? " " : "",
+				 optind + 1 < argc ? argv[optind + 1] : "");
+		return 2;
+	}
+	if (c.keeper) {
+		complain(&c, "--keeper belongs to upgrade");
 		return 2;
 	}
 	c.argc = argc - optind - words;

@@ -44,60 +44,58 @@ void print_explain(const json_t *r)
 }
 
 // In a chardev's option a comma is doubled.
-static void put_doubled(const char *path)
+static void put_doubled(FILE *to, const char *path)
 {
 	for (; *path; path++)
-		printf(*path == ',' ? ",," : "%c", *path);
+		fprintf(to, *path == ',' ? ",," : "%c", *path);
 }
 
-static void put_xml(const char *path)
+static void put_xml(FILE *to, const char *path)
 {
 	for (; *path; path++) {
 		if (strchr("'&<>\"", *path))
-			printf("&#%d;", *path);
+			fprintf(to, "&#%d;", *path);
 		else
-			putchar(*path);
+			putc(*path, to);
 	}
 }
 
-static void paste_qemu(const char *path, const char *id, bool we_connect)
+static void paste_qemu(FILE *to, const char *path, const char *id, bool we_connect)
 {
-	printf("# guest memory must be shared with vringd (once per machine; SIZE as given with -m):\n"
+	fprintf(to, "# guest memory must be shared with vringd (once per machine; SIZE as given with -m):\n"
 	       "-object memory-backend-memfd,id=mem0,size=SIZE,share=on -machine memory-backend=mem0\n");
 	if (!we_connect)
-		printf("# QEMU before 9.2: reconnect=1 instead of reconnect-ms=500\n");
-	printf("-chardev socket,id=char-%s,path=", id);
-	put_doubled(path);
-	printf("%s\n-netdev vhost-user,id=net-%s,chardev=char-%s\n"
+		fprintf(to, "# QEMU before 9.2: reconnect=1 instead of reconnect-ms=500\n");
+	fprintf(to, "-chardev socket,id=char-%s,path=", id);
+	put_doubled(to, path);
+	fprintf(to, "%s\n-netdev vhost-user,id=net-%s,chardev=char-%s\n"
 	       "-device virtio-net-pci,netdev=net-%s,mac=52:54:00:xx:xx:xx\n"
 	       "# for N queue pairs: ,queues=N on -netdev and ,mq=on,vectors=(2N+2) on -device\n",
 	       we_connect ? ",server=on,wait=off" : ",reconnect-ms=500", id, id, id);
 }
 
-static void paste_libvirt(const char *path, bool we_connect)
+static void paste_libvirt(FILE *to, const char *path, bool we_connect)
 {
-	printf("<!-- in <domain>: guest memory must be shared with vringd -->\n"
+	fprintf(to, "<!-- in <domain>: guest memory must be shared with vringd -->\n"
 	       "<memoryBacking>\n  <source type='memfd'/>\n  <access mode='shared'/>\n</memoryBacking>\n"
 	       "<!-- in <devices>; mode is QEMU's role: vringd %s -->\n"
 	       "<interface type='vhostuser'>\n  <source type='unix' path='",
 	       we_connect ? "connects" : "listens");
-	put_xml(path);
-	printf("' mode='%s'%s\n  <model type='virtio'/>\n  <!-- <driver queues='N'/> for N queue pairs -->\n</interface>\n",
+	put_xml(to, path);
+	fprintf(to, "' mode='%s'%s\n  <model type='virtio'/>\n  <!-- <driver queues='N'/> for N queue pairs -->\n</interface>\n",
 	       we_connect ? "server" : "client",
 	       we_connect ? "/>" : ">\n    <reconnect enabled='yes' timeout='1'/>\n  </source>");
 }
 
-bool print_paste(const json_t *p, bool libvirt)
+bool print_paste(const json_t *p, bool libvirt, FILE *to)
 {
 	const char *path = json_string_value(json_object_get(p, "path"));
 	bool we_connect = strcmp(text_of(p, "mode"), "client") == 0;
-	if (!path || !path[0]) {
-		fprintf(stderr, "vringctl: port %s has no socket that a machine could use\n", text_of(p, "id"));
+	if (!path || !path[0])
 		return false;
-	}
 	if (libvirt)
-		paste_libvirt(path, we_connect);
+		paste_libvirt(to, path, we_connect);
 	else
-		paste_qemu(path, text_of(p, "id"), we_connect);
+		paste_qemu(to, path, text_of(p, "id"), we_connect);
 	return true;
 }

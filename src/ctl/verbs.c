@@ -7,10 +7,11 @@
 #include "ctl.h"
 #include "store/store.h"
 
-static int finish(struct ctl *c, json_t *result, void (*print)(const json_t *))
+// Print the answer of a call, or tell the status of its failure.
+static int finish(struct ctl *c, const struct client *cl, json_t *result, void (*print)(const json_t *))
 {
 	if (!result)
-		return 1;
+		return client_status(cl);
 	if (c->json) {
 		json_dumpf(result, stdout, JSON_COMPACT);
 		putchar('\n');
@@ -30,9 +31,27 @@ static json_t *id_params(const struct ctl *c)
 static int run_plain(struct ctl *c, const struct verb *v)
 {
 	struct client *cl = client_open(c);
-	int rc = cl ? finish(c, client_call(cl, v->method, id_params(c)), v->print) : 1;
+	int rc = cl ? finish(c, cl, client_call(cl, v->method, id_params(c)), v->print) : 1;
 	client_close(cl);
 	return rc;
+}
+
+static int paste(struct ctl *c, const json_t *port)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *to = open_memstream(&text, &size);
+	bool ok = to && print_paste(port, c->libvirt, to);
+	if (to)
+		fclose(to);
+	if (!ok)
+		complain(c, "port %s has no socket that a machine could use", text_of(port, "id"));
+	else if (c->json)
+		finish(c, NULL, json_pack("{s:s,s:i}", "text", text, "api", 1), NULL);
+	else
+		fputs(text, stdout);
+	free(text);
+	return ok ? 0 : 1;
 }
 
 static int run_ports(struct ctl *c, const struct verb *v)
@@ -40,15 +59,15 @@ static int run_ports(struct ctl *c, const struct verb *v)
 	if (!c->qemu && !c->libvirt)
 		return run_plain(c, v);
 	if (c->argc == 0) {
-		fprintf(stderr, "vringctl: ports --qemu and --libvirt need the port's ID\n");
+		complain(c, "ports --qemu and --libvirt need the port's ID");
 		return 2;
 	}
 	struct client *cl = client_open(c);
 	json_t *r = cl ? client_call(cl, "ports", id_params(c)) : NULL;
-	bool ok = r && print_paste(json_array_get(json_object_get(r, "ports"), 0), c->libvirt);
+	int rc = r ? paste(c, json_array_get(json_object_get(r, "ports"), 0)) : client_status(cl);
 	json_decref(r);
 	client_close(cl);
-	return ok ? 0 : 1;
+	return rc;
 }
 
 static int run_stats(struct ctl *c, const struct verb *v)
@@ -56,7 +75,7 @@ static int run_stats(struct ctl *c, const struct verb *v)
 	struct client *cl = client_open(c);
 	int rc = cl ? 0 : 1;
 	while (rc == 0) {
-		rc = finish(c, client_call(cl, v->method, id_params(c)), v->print);
+		rc = finish(c, cl, client_call(cl, v->method, id_params(c)), v->print);
 		fflush(stdout);
 		if (!c->watch)
 			break;
@@ -83,14 +102,15 @@ static int run_events(struct ctl *c, const struct verb *v)
 	size_t i;
 	json_t *e;
 	struct client *cl = client_open(c);
-	json_t *params = json_pack("{s:b,s:I}", "follow", c->follow, "since", (json_int_t)(c->since ? strtoll(c->since, NULL, 10) : 0));
+	json_t *params = json_pack("{s:b,s:I}", "follow", c->follow, "since", (json_int_t)c->since);
 	json_t *r = cl ? client_call(cl, v->method, params) : NULL;
 	if (!r) {
+		int rc = client_status(cl);
 		client_close(cl);
-		return 1;
+		return rc;
 	}
 	if (c->json && !c->follow)
-		return client_close(cl), finish(c, r, NULL);
+		return client_close(cl), finish(c, NULL, r, NULL);
 	json_array_foreach(json_object_get(r, "events"), i, e)
 		one_event(c, e);
 	json_decref(r);
@@ -110,7 +130,7 @@ static int run_wait(struct ctl *c, const struct verb *v)
 	json_t *params = json_pack("{s:s,s:s}", "id", c->argv[0], "state", c->argv[1]);
 	if (c->timeout_s >= 0)
 		json_object_set_new(params, "timeout_ms", json_integer((json_int_t)(c->timeout_s * 1000)));
-	int rc = cl ? finish(c, client_call(cl, v->method, params), NULL) : 1;
+	int rc = cl ? finish(c, cl, client_call(cl, v->method, params), NULL) : 1;
 	client_close(cl);
 	return rc;
 }
@@ -128,7 +148,7 @@ static void print_announced(const json_t *r)
 static int run_port_add(struct ctl *c, const struct verb *v)
 {
 	struct client *cl = client_open(c);
-	int rc = cl ? finish(c, client_call(cl, v->method, json_pack("{s:s}", "spec", c->argv[0])), v->print) : 1;
+	int rc = cl ? finish(c, cl, client_call(cl, v->method, json_pack("{s:s}", "spec", c->argv[0])), v->print) : 1;
 	client_close(cl);
 	return rc;
 }
@@ -139,7 +159,7 @@ static int run_port_set(struct ctl *c, const struct verb *v)
 	json_t *set = json_array();
 	for (int i = 1; i < c->argc; i++)
 		json_array_append_new(set, json_string(c->argv[i]));
-	int rc = cl ? finish(c, client_call(cl, v->method, json_pack("{s:s,s:o}", "id", c->argv[0], "set", set)), NULL) : 1;
+	int rc = cl ? finish(c, cl, client_call(cl, v->method, json_pack("{s:s,s:o}", "id", c->argv[0], "set", set)), NULL) : 1;
 	client_close(cl);
 	return rc;
 }
@@ -147,7 +167,7 @@ static int run_port_set(struct ctl *c, const struct verb *v)
 static int run_log_level(struct ctl *c, const struct verb *v)
 {
 	struct client *cl = client_open(c);
-	int rc = cl ? finish(c, client_call(cl, v->method, json_pack("{s:s}", "level", c->argv[0])), NULL) : 1;
+	int rc = cl ? finish(c, cl, client_call(cl, v->method, json_pack("{s:s}", "level", c->argv[0])), NULL) : 1;
 	client_close(cl);
 	return rc;
 }
@@ -159,7 +179,7 @@ static int run_check(struct ctl *c, const struct verb *v)
 	bool ok = r && json_is_true(json_object_get(r, "ok"));
 	if (r && !c->json)
 		printf(ok ? "the store is sound\n" : "%lld findings, the first: %s\n", int_of(r, "findings"), text_of(r, "first"));
-	int rc = r ? (c->json ? finish(c, json_incref(r), NULL) : 0) : 1;
+	int rc = r ? (c->json ? finish(c, NULL, json_incref(r), NULL) : 0) : 1;
 	json_decref(r);
 	client_close(cl);
 	return rc ? rc : ok ? 0 : 1;
@@ -177,7 +197,7 @@ static int run_dump(struct ctl *c, const struct verb *v)
 		struct why why = { "" };
 		if (store_dump_file(c->file, dump_line, NULL, &why) == OK)
 			return 0;
-		fprintf(stderr, "vringctl: %s: %s\n", c->file, why.text);
+		complain(c, "%s: %s", c->file, why.text);
 		return 1;
 	}
 	struct client *cl = client_open(c);

@@ -152,17 +152,22 @@ static void send_result(struct ctl_client *c, json_t *id, json_t *result)
 	send_json(c, json_pack("{s:s,s:O?,s:o}", "jsonrpc", "2.0", "id", id ? id : json_null(), "result", result));
 }
 
-void ctl_client_answer(struct ctl_client *c, json_t *result, const char *error)
+static void answer(struct ctl_client *c, json_t *result, int code, const char *error)
 {
 	json_t *id = c->pending;
 	c->pending = NULL;
 	if (c->silent)
 		json_decref(result);
 	else if (error)
-		send_error(c, id, -32000, error);
+		send_error(c, id, code, error);
 	else
 		send_result(c, id, result);
 	json_decref(id);
+}
+
+void ctl_client_answer(struct ctl_client *c, json_t *result, const char *error)
+{
+	answer(c, result, -32000, error);
 }
 
 void ctl_client_notify(struct ctl_client *c, const char *method, json_t *params)
@@ -199,7 +204,7 @@ static void call_method(struct ctl_client *c, const struct rpc_method *m, json_t
 	if (e == OK)
 		ctl_client_answer(c, call.result ? call.result : json_object(), NULL);
 	else
-		ctl_client_answer(c, NULL, why.text);
+		answer(c, NULL, call.usage ? -32602 : -32000, why.text);
 }
 
 static void on_line(struct ctl_client *c, const char *line, size_t n)

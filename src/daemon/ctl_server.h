@@ -24,6 +24,7 @@ struct rpc_call {
 	json_t *params; // borrowed, an object or NULL
 	json_t *result; // set by the method: an object ("api":1 is added); NULL with later: the answer comes later
 	bool later;
+	bool usage; // with a refusal: the parameters make no sense, whatever there is here (-32602 instead of -32000)
 };
 // OK, or REFUSED/OURS with the reason (becomes the error's message).
 typedef enum err rpc_fn(struct rpc_call *call, struct why *why);

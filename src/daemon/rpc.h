@@ -6,9 +6,11 @@
 #include "daemon/spec.h"
 #include "daemon/vd.h"
 
-const char *rpc_text(const struct rpc_call *call, const char *name); // NULL: not given
+const char *rpc_text(struct rpc_call *call, const char *name); // NULL: not given
+// Refuse because of what was asked, not of what there is: vringctl ends with 2.
+enum err rpc_usage(struct rpc_call *call, struct why *why, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 // The port that "id" names. NULL with why: none of that name, or no id although one is needed.
-struct port *rpc_port(const struct rpc_call *call, struct why *why);
+struct port *rpc_port(struct rpc_call *call, struct why *why);
 json_t *rpc_hex(uint64_t v); // "0x..."
 json_t *rpc_us(uint64_t v); // null for 0: was not seen
 json_t *rpc_port_json(struct vd *vd, const struct port *p);

@@ -10,14 +10,15 @@ enum err rpc_port_add(struct rpc_call *call, struct why *why)
 	const char *text = rpc_text(call, "spec");
 	struct port_spec spec;
 	if (!text)
-		return refuse(why, "parameter \"spec\" is missing");
+		return rpc_usage(call, why, "parameter \"spec\" is missing");
 	enum err e = spec_parse(text, &spec, why);
+	call->usage = e != OK;
 	if (e != OK)
 		return e;
 	if (spec.fd >= 0)
-		return refuse(why, "fd= can't come through the control socket: give path=");
+		return rpc_usage(call, why, "fd= can't come through the control socket: give path=");
 	if (spec.path[0] && spec.path[0] != '/')
-		return refuse(why, "path=%.60s must start with /: the daemon's folder is not yours", spec.path);
+		return rpc_usage(call, why, "path=%.60s must start with /: the daemon's folder is not yours", spec.path);
 	e = vd_port_add(call->vd, &spec, VD_ORIGIN_RUNTIME, why);
 	if (e == OK)
 		call->result = json_pack("{s:s,s:s}", "id", spec.id, "path", port_path(vd_port_find(call->vd, spec.id)));
@@ -39,14 +40,15 @@ enum err rpc_port_set(struct rpc_call *call, struct why *why)
 	struct port_spec spec = *port_spec(p);
 	size_t n = json_is_array(set) ? json_array_size(set) : 0;
 	if (n == 0)
-		return refuse(why, "parameter \"set\" is missing: [\"key=value\"]");
+		return rpc_usage(call, why, "parameter \"set\" is missing: [\"key=value\"]");
 	for (size_t i = 0; i < n; i++) {
 		const char *kv = json_string_value(json_array_get(set, i));
 		enum err e = kv ? spec_set(&spec, kv, why) : refuse(why, "\"set\" holds strings: \"key=value\"");
+		call->usage = e != OK;
 		if (e != OK)
 			return e;
 	}
-	return vd_port_set(call->vd, spec.id, &spec, false, why);
+	return vd_port_set(call->vd, port_id(p), &spec, false, why);
 }
 
 enum err rpc_port_release(struct rpc_call *call, struct why *why)
@@ -88,7 +90,7 @@ enum err rpc_log_level(struct rpc_call *call, struct why *why)
 	const char *word = rpc_text(call, "level");
 	int level = word ? log_level_parse(word) : -1;
 	if (level < 0)
-		return refuse(why, "\"level\" must be error, warn, info or debug");
+		return rpc_usage(call, why, "\"level\" must be error, warn, info or debug");
 	log_set_level((enum log_level)level);
 	return OK;
 }

@@ -6,6 +6,8 @@
 #include "loop/loop.h"
 #include "store/store.h"
 
+#define TIMEOUT_MOST_MS 31536000000LL // a year
+
 static json_t *event_json(uint64_t seq, uint64_t time_us, const char *port, const char *type, const char *detail)
 {
 	return json_pack("{s:I,s:I,s:s,s:s,s:s}", "seq", (json_int_t)seq, "time_us", (json_int_t)time_us, "port", port, "type", type,
@@ -64,7 +66,12 @@ static struct follow *follow_new(struct rpc_call *call, vd_event_fn *fn, struct 
 enum err rpc_events(struct rpc_call *call, struct why *why)
 {
 	json_t *list = json_array();
-	uint64_t since = (uint64_t)json_integer_value(json_object_get(call->params, "since"));
+	json_t *from = json_object_get(call->params, "since");
+	if (from && (!json_is_integer(from) || json_integer_value(from) < 0)) {
+		json_decref(list);
+		return rpc_usage(call, why, "\"since\" must be an event's number");
+	}
+	uint64_t since = (uint64_t)json_integer_value(from);
 	enum err e = store_each_event(vd_store(call->vd), since, add_event, list, why);
 	if (e == OK && json_is_true(json_object_get(call->params, "follow")) && !follow_new(call, on_event, why))
 		e = REFUSED;
@@ -115,18 +122,20 @@ enum err rpc_wait(struct rpc_call *call, struct why *why)
 		return REFUSED;
 	int state = word ? port_state_parse(word) : -1;
 	if (state < 0)
-		return refuse(why, "\"state\" must be one of listening connecting negotiating prepared running stopped draining parked failed");
+		return rpc_usage(call, why, "\"state\" must be one of listening connecting negotiating prepared running stopped draining parked failed");
+	json_t *timeout = json_object_get(call->params, "timeout_ms");
+	if (timeout && (!json_is_integer(timeout) || json_integer_value(timeout) < 0 || json_integer_value(timeout) > TIMEOUT_MOST_MS))
+		return rpc_usage(call, why, "\"timeout_ms\" must be a number in 0..%lld", TIMEOUT_MOST_MS);
 	if ((int)port_state(p) == state) {
 		call->result = json_pack("{s:s,s:s}", "id", port_id(p), "state", word);
 		return OK;
 	}
 	struct follow *f = follow_new(call, on_wait_event, why);
-	json_t *timeout = json_object_get(call->params, "timeout_ms");
 	if (!f)
 		return REFUSED;
 	f->state = state;
 	snprintf(f->id, sizeof(f->id), "%s", port_id(p));
-	if (json_is_integer(timeout) && (f->timer = timer_new(vd_loop(call->vd), on_wait_timeout, f)))
+	if (timeout && (f->timer = timer_new(vd_loop(call->vd), on_wait_timeout, f)))
 		timer_arm(f->timer, (uint64_t)json_integer_value(timeout) * 1000);
 	call->later = true;
 	return OK;

@@ -1,4 +1,6 @@
 // The methods of the control socket: one row each.
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "daemon/rpc.h"
@@ -29,17 +31,27 @@ const struct rpc_method rpc_methods[] = {
 	{ NULL, false, NULL },
 };
 
-const char *rpc_text(const struct rpc_call *call, const char *name)
+enum err rpc_usage(struct rpc_call *call, struct why *why, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	vsnprintf(why->text, sizeof(why->text), fmt, ap);
+	va_end(ap);
+	call->usage = true;
+	return REFUSED;
+}
+
+const char *rpc_text(struct rpc_call *call, const char *name)
 {
 	return json_string_value(json_object_get(call->params, name));
 }
 
-struct port *rpc_port(const struct rpc_call *call, struct why *why)
+struct port *rpc_port(struct rpc_call *call, struct why *why)
 {
 	const char *id = rpc_text(call, "id");
 	struct port *p = id ? vd_port_find(call->vd, id) : NULL;
 	if (!id)
-		refuse(why, "parameter \"id\" is missing");
+		rpc_usage(call, why, "parameter \"id\" is missing");
 	else if (!p)
 		refuse(why, "no port '%.40s'", id);
 	return p;
@@ -57,6 +69,5 @@ json_t *rpc_us(uint64_t v)
 
 enum err rpc_upgrade(struct rpc_call *call, struct why *why)
 {
-	(void)call;
-	return refuse(why, "this version has no upgrade in place: restart it; front ends reconnect by themselves");
+	return rpc_usage(call, why, "this version has no upgrade in place: restart it; front ends reconnect by themselves");
 }
