@@ -1,5 +1,6 @@
 // The daemon's life: an ordered list of steps, and its reverse.
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,15 +63,48 @@ static const char *private_name(const struct options *o, char *buf, size_t size)
 	return NULL;
 }
 
+static enum err find_runtime_dir(struct life *l, struct why *why)
+{
+	char name[128];
+	if (!l->o.runtime_dir)
+		return dirs_runtime(l->runtime_dir, sizeof(l->runtime_dir), private_name(&l->o, name, sizeof(name)), why);
+	snprintf(l->runtime_dir, sizeof(l->runtime_dir), "%s", l->o.runtime_dir);
+	return OK;
+}
+
+// What the directories make of default paths: wrong usage, not a cause that may go away.
+static enum err check_paths(struct life *l, struct why *why)
+{
+	char path[SPEC_PATH_MAX];
+	struct why inner;
+	if (find_runtime_dir(l, &inner) != OK)
+		return OK; // told at the start, and none of the configuration's business
+	for (unsigned i = 0; i < l->o.n_ports; i++)
+		if (spec_path(&l->o.ports[i].spec, l->runtime_dir, path, &inner) != OK)
+			return refuse(why, "%s: port %s: %s", l->o.ports[i].where, l->o.ports[i].spec.id, inner.text);
+	size_t n = l->o.control ? strlen(l->o.control) : strlen(l->runtime_dir) + strlen("/control.sock");
+	if (n >= SPEC_PATH_MAX)
+		return refuse(why, "control socket: its path has %zu bytes, 107 are possible: give a shorter --control", n);
+	return OK;
+}
+
+// A thread that can't be where it was told to be runs all the same: said once, by name.
+static void check_cpus(const struct options *o)
+{
+	cpu_set_t may;
+	CPU_ZERO(&may);
+	if (sched_getaffinity(0, sizeof(may), &may) != 0)
+		return;
+	for (unsigned i = 0; i < o->threads && i < o->n_cpus; i++)
+		if (!CPU_ISSET((size_t)o->cpus[i], &may))
+			log_warn("--cpus: data thread %u is not pinned: there is no CPU %d, or we may not use it", i, o->cpus[i]);
+}
+
 static enum err find_dirs(struct life *l, struct why *why)
 {
 	char name[128];
 	const char *private = private_name(&l->o, name, sizeof(name));
-	enum err e = OK;
-	if (l->o.runtime_dir)
-		snprintf(l->runtime_dir, sizeof(l->runtime_dir), "%s", l->o.runtime_dir);
-	else
-		e = dirs_runtime(l->runtime_dir, sizeof(l->runtime_dir), private, why);
+	enum err e = find_runtime_dir(l, why);
 	if (e == OK && l->o.state_dir)
 		snprintf(l->state_dir, sizeof(l->state_dir), "%s", l->o.state_dir);
 	else if (e == OK)
@@ -172,6 +206,8 @@ int main(int argc, char **argv)
 		e = conffile_read(&l.o, l.o.config, &why);
 	if (e == OK && l.o.action <= OPTIONS_CHECK)
 		e = options_check(&l.o, &why);
+	if (e == OK && l.o.action <= OPTIONS_CHECK)
+		e = check_paths(&l, &why);
 	if (e != OK) {
 		log_err("%s", why.text);
 		options_free(&l.o);
@@ -189,10 +225,12 @@ int main(int argc, char **argv)
 		printf("{\"type\": \"net\"}\n");
 		break;
 	case OPTIONS_CHECK:
+		check_cpus(&l.o);
 		options_print(&l.o, stdout);
 		break;
 	case OPTIONS_RUN:
 		log_set_level(l.o.log_level);
+		check_cpus(&l.o);
 		signal(SIGPIPE, SIG_IGN);
 		rc = run(&l);
 		break;

@@ -13,7 +13,7 @@ const struct key spec_keys[SPEC_N_KEYS] = {
 	{ "group", T_NAME, K_ALL, AT(group), 0, 0, 0, NULL, true, NULL, "split horizon: nothing is forwarded between ports of one group (all taps are one by default)" },
 	{ "guest", T_NAME, K_VHOST, AT(guest), 0, 0, 0, NULL, true, NULL, "ports with the same guest= serve one guest, now here, now there" },
 	{ "label", T_TEXT, K_ALL, AT(label), 0, 64, 0, NULL, true, NULL, "text for people" },
-	{ "mtu", T_U32, K_VHOST, AT(mtu), 68, 65535, 0, NULL, false, NULL, "offered to the guest" },
+	{ "mtu", T_U32, K_VHOST, AT(mtu), 68, 65535, 0, NULL, false, NULL, "the most that a front end may tell the guest (NET_SET_MTU)" },
 	{ "announce", T_WORD, K_VHOST, AT(announce), 0, 0, 0, "guest|switch", false, NULL, "who speaks after a move: the guest too (default), or the switch alone" },
 	{ "packed", T_WORD, K_VHOST, SIZE_MAX, 0, 0, 0, "off|on", false, "packed rings", "packed ring" },
 	{ "features", T_FEATURES, K_VHOST, 0, 0, 0, 0, NULL, false, NULL, "+NAME:-NAME... on top of the level: mrg_rxbuf, csum, proto-mtu..." },
