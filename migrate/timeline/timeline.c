@@ -82,8 +82,8 @@ static void first_moment(struct timeline *t, enum timeline_event ev, uint64_t no
 // A stop after a reboot is the one that counts: what was seen after the one before belongs to nobody.
 static void stopped(struct timeline *t, uint64_t now_us)
 {
-	if (!t->rings)
-		return;
+	if (!t->rings && t->stopped_us != t->started_us)
+		return; // told twice; of rings that were said to stand still from the start, this is the first that is known
 	t->rings = false;
 	t->stopped_us = now_us;
 	t->running_us = t->first_kick_us = t->first_frame_in_us = t->first_frame_out_us = t->blackout_us = 0;

@@ -363,13 +363,48 @@ static void test_reason(void **state)
 	}
 }
 
+// Logging that comes and goes while the guest runs, with and without memory for the log, is over when it is over; a reboot on the way
+// is no return.
+static void test_log_and_reboot(void **state)
+{
+	struct daemon d;
+	struct guest a, c;
+	(void)state;
+	set_up(&d, named, &a, &c);
+	uint64_t acked = a.fe->features, logged = acked | UINT64_C(1) << 26;
+	assert_int_equal(fe_ack(a.fe, 2, &logged, sizeof(logged), NULL, 0), FE_OK);
+	assert_int_equal(fe_ack(a.fe, 2, &acked, sizeof(acked), NULL, 0), FE_OK);
+	guest_send(&c, &a, 3); // all has happened when the frames are there
+	assert_int_equal(guest_hear(&a, a.mac, 3, 0, 2000).numbered, 3);
+	guest_close(&c);
+	guest_close(&a);
+	struct store *s = scene_end(&d);
+	assert_string_equal(scene_outcome(s, "a", "source"), "returned");
+	scene_clean(&d, s);
+
+	set_up(&d, named, &a, &c);
+	int log = log_file();
+	assert_int_equal(fe_log_start(a.fe, log, LOG_BYTES, 0), FE_OK);
+	guest_stop(&a);
+	guest_start(&a); // the guest rebooted
+	guest_send(&c, &a, 3);
+	assert_int_equal(guest_hear(&a, a.mac, 3, 0, 2000).numbered, 3);
+	guest_stop(&a);
+	guest_close(&a);
+	guest_close(&c);
+	s = scene_end(&d);
+	assert_string_equal(scene_outcome(s, "a", "source"), "left");
+	scene_clean(&d, s);
+	close(log);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_guest_option), cmocka_unit_test(test_returned), cmocka_unit_test(test_rarp),
 		cmocka_unit_test(test_learned),	     cmocka_unit_test(test_owed),     cmocka_unit_test(test_comes_back),
 		cmocka_unit_test(test_restart),	     cmocka_unit_test(test_turns),     cmocka_unit_test(test_full_disk),
-		cmocka_unit_test(test_reason),
+		cmocka_unit_test(test_reason),	     cmocka_unit_test(test_log_and_reboot),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -136,6 +136,11 @@ static void test_never_ran(void **state)
 	assert_false(timeline_feed(&t, TL_RINGS_STOPPED, 1000));
 	assert_true(timeline_feed(&t, TL_LOG_OFF, 1500));
 	assert_int_equal(t.outcome, TIMELINE_RETURNED);
+	timeline_open(&t, 1, "a", NULL, TIMELINE_SOURCE, 1000); // they only waited for the log's memory, and stop later
+	assert_false(timeline_feed(&t, TL_RINGS_STOPPED, 1000));
+	assert_false(timeline_feed(&t, TL_RINGS_STOPPED, 1400));
+	assert_true(timeline_feed(&t, TL_CLOSED, 1500));
+	assert_int_equal(t.stopped_us, 1400);
 	timeline_open(&t, 1, "a", NULL, TIMELINE_SOURCE, 1000); // a paused machine that goes
 	assert_false(timeline_feed(&t, TL_RINGS_STOPPED, 1000));
 	assert_true(timeline_feed(&t, TL_CLOSED, 1500));
