@@ -104,6 +104,8 @@ int main(int argc, char **argv)
 {
 	struct ctl c = { .interval_s = 1, .timeout_s = -1 };
 	int words = 0;
+	for (int i = 1; i < argc; i++) // also for what is wrong further on
+		c.json = c.json || strcmp(argv[i], "-j") == 0 || strcmp(argv[i], "--json") == 0;
 	if (!parse(&c, argc, argv)) {
 		fprintf(stderr, "see vringctl --help\n");
 		return 2;
@@ -128,7 +130,7 @@ int main(int argc, char **argv)
 	c.argc = argc - optind - words;
 	c.argv = argv + optind + words;
 	if (c.argc < v->min || c.argc > v->max) {
-		fprintf(stderr, "usage: vringctl %s %s\n", v->words, v->args);
+		complain(&c, "usage: vringctl %s %s", v->words, v->args);
 		return 2;
 	}
 	return v->run(&c, v);

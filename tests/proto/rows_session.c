@@ -1,6 +1,10 @@
 // Connections: two front ends on one path, one too many, coming back, client mode, memory that goes away.
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -197,7 +201,51 @@ static void run_log_gone(struct bed *b)
 	bed_case_end(b);
 }
 
+// What the control socket answers to one request: the error's code; 0: a result, or none.
+static int control_code(struct bed *b, const char *request)
+{
+	char path[128], answer[2000];
+	snprintf(path, sizeof(path), "%s/control.sock", b->d.run);
+	int fd = conn_connect(path, 2000);
+	struct timeval tv = {.tv_sec = 3};
+	ssize_t n = -1;
+	if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)) == 0 &&
+	    send(fd, request, strlen(request), MSG_NOSIGNAL) > 0)
+		n = recv(fd, answer, sizeof(answer) - 1, 0);
+	fd_reset(&fd);
+	answer[n > 0 ? n : 0] = '\0';
+	const char *code = strstr(answer, "\"code\":");
+	return code != NULL ? atoi(code + 7) : 0;
+}
+
+static void run_control(struct bed *b)
+{
+	static const struct {
+		const char *request;
+		int code;
+	} rows[] = {
+		{"{\"id\":1,\"method\":\"wait\",\"params\":{\"id\":\"a\",\"state\":\"failed\",\"timeout_ms\":1}}\n", -32000},
+		// times 1000 it wraps to a few microseconds
+		{"{\"id\":1,\"method\":\"wait\",\"params\":{\"id\":\"a\",\"state\":\"failed\",\"timeout_ms\":2305843009213693952}}\n", -32602},
+		{"{\"id\":1,\"method\":\"wait\",\"params\":{\"id\":\"a\",\"state\":\"failed\",\"timeout_ms\":-1}}\n", -32602},
+		{"{\"id\":1,\"method\":\"wait\",\"params\":{\"id\":\"a\",\"state\":\"failed\",\"timeout_ms\":\"9\"}}\n", -32602},
+		{"{\"id\":1,\"method\":\"events\",\"params\":{\"since\":\"9\"}}\n", -32602},
+		{"{\"id\":1,\"method\":\"events\",\"params\":{\"since\":-9}}\n", -32602},
+		{"{\"id\":1,\"method\":\"port.add\",\"params\":{\"spec\":\"vxlan,id=v\"}}\n", -32602},
+		{"{\"id\":1,\"method\":\"port.del\",\"params\":{\"id\":\"nobody\"}}\n", -32000},
+	};
+	for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+		if (!bed_case_begin(b, "control socket: request %u", i))
+			continue;
+		int code = control_code(b, rows[i].request);
+		if (code != rows[i].code)
+			bed_fail(b, "code %d instead of %d to %s", code, rows[i].code, rows[i].request);
+		bed_case_end(b);
+	}
+}
+
 const struct bed_row rows_session[] = {
+	{"control", run_control},
 	{"too many", run_too_many}, {"handover", run_handover},       {"reconnect", run_reconnect}, {"leave", run_leave},
 	{"client", run_client},     {"memory gone", run_memory_gone}, {"log gone", run_log_gone},   {NULL, NULL},
 };
