@@ -32,7 +32,7 @@ struct session {
 	uint32_t live; // rings that the device gave and that were not stopped since: a pause leaves them here
 	uint32_t used; // those of live that are enabled
 	bool refused; // something that it asked for was refused
-	bool cut; // we ended the connection
+	bool fatal; // and for this the connection ends
 	bool in_use; // identity was told that the guest runs here
 	bool ran; // rings ran at some time
 	uint32_t began; // rings that were started at some time
@@ -68,7 +68,8 @@ struct port {
 	struct timer *reopen; // a failed port is opened again: armed by port_tell when it fails, by each try that fails
 	unsigned reopens;
 	char last_refusal[2 * WHY_MAX];
-	bool refused, cut; // of the last connection, which is over: a refusal kept it from running; we ended it
+	bool refused; // of the last connection, which is over: a refusal ended it, or kept it from running
+	char cut_for[WHY_MAX]; // why we ended it; "": we did not
 	int connect_errno; // mode=client: of the last try
 	char *shown_path; // path from the root; NULL: there is none
 	enum port_state told; // last state that an event told

@@ -258,8 +258,7 @@ void port_session_over(struct port *p, struct session *s)
 	}
 	if (ran)
 		p->lost_pid = s->pid;
-	p->cut = s->cut;
-	p->refused = s->refused && (s->cut || !s->ran);
+	p->refused = s->fatal || (s->refused && !s->ran && !p->cut_for[0]);
 	session_free(s);
 	if (p->active == s)
 		p->active = NULL;

@@ -76,7 +76,7 @@ static void explain_connecting(const struct port *p, char *text, size_t size, co
 
 void port_explain(const struct port *p, const char **reason, const char **hint)
 {
-	static char text[80 + SPEC_PATH_MAX];
+	static char text[80 + WHY_MAX + SPEC_PATH_MAX];
 	*reason = *hint = "";
 	switch (port_state(p)) {
 	case PORT_FAILED:
@@ -91,8 +91,14 @@ void port_explain(const struct port *p, const char **reason, const char **hint)
 	case PORT_LISTENING:
 		if (p->refused && p->last_refusal[0]) {
 			*reason = p->last_refusal;
-			*hint = p->cut ? "the last front end was closed for this; what it asked for can't be done here" :
+			*hint = p->cut_for[0] ? "the last front end was closed for this; what it asked for can't be done here" :
 					 "the last front end was refused this and left by itself; what it asked for can't be done here";
+			return;
+		}
+		if (p->cut_for[0]) {
+			snprintf(text, sizeof(text), "the last front end was closed: %s", p->cut_for);
+			*reason = text;
+			*hint = "mend the front end; it may connect again";
 			return;
 		}
 		*reason = "no front end is connected";

@@ -207,6 +207,7 @@ static void on_message(void *arg, struct dev_msg *msg, struct dev_reply *reply)
 	struct session *s = arg;
 	s->messages++;
 	dev_handle(s->dev, msg, reply);
+	s->fatal = reply->close;
 	if (dev_memory_broken(s->dev))
 		reply->close = true;
 	port_tell(s->port);
@@ -215,7 +216,7 @@ static void on_message(void *arg, struct dev_msg *msg, struct dev_reply *reply)
 void session_over(struct session *s, bool clean, const char *reason)
 {
 	struct port *p = s->port;
-	s->cut = !clean;
+	snprintf(p->cut_for, sizeof(p->cut_for), "%s", clean ? "" : reason);
 	if (!clean) {
 		log_rated(&p->rate, LOG_LWARN, "port %s: connection of pid %d closed: %s", p->spec.id, (int)s->pid, reason);
 		if (dev_logging(s->dev))

@@ -342,7 +342,8 @@ static void test_reason(void **state)
 	static const char *const ports[] = { "vhost-user,id=a", NULL };
 	static const uint32_t wrong[2] = { 500, 1 };
 	(void)state;
-	for (unsigned ran = 0; ran < 2; ran++) {
+	for (unsigned turn = 0; turn < 3; turn++) {
+		bool ran = turn != 0, cut = turn == 2;
 		struct daemon d;
 		struct guest a;
 		struct why why;
@@ -352,10 +353,17 @@ static void test_reason(void **state)
 		if (ran)
 			guest_start(&a);
 		assert_int_equal(fe_ack(a.fe, 18, wrong, sizeof(wrong), NULL, 0), FE_NACK);
+		struct conn_msg msg;
+		if (cut) { // no message begins like this
+			assert_true(conn_send(a.fe->sock, "............", 12, NULL, 0));
+			assert_int_equal(conn_recv(a.fe->sock, &msg, 2000), CONN_CLOSED);
+		}
 		guest_close(&a);
 		struct store *s = scene_end(&d);
 		assert_int_equal(store_each_event(s, 0, last_listening, reason, &why), OK);
-		if (ran)
+		if (cut)
+			assert_non_null(strstr(reason, "the last front end was closed: "));
+		else if (ran)
 			assert_string_equal(reason, "no front end is connected");
 		else
 			assert_non_null(strstr(reason, "SET_VRING_ENABLE"));
