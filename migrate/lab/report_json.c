@@ -13,9 +13,9 @@ static json_t *direction_json(const struct direction *d)
 
 static json_t *stretch_json(const struct stretch *s)
 {
-	return json_pack("{s:I,s:I,s:o,s:o,s:I,s:I,s:I,s:b}", "start_us", (json_int_t)s->start_us, "end_us", (json_int_t)s->end_us, "to_peer",
-		direction_json(&s->to_peer), "to_mover", direction_json(&s->to_mover), "mover_stall_us", (json_int_t)s->mover_stall_us, "mover_gap_us",
-		(json_int_t)mover_gap_us(s), "carrier_changes", (json_int_t)s->carrier_changes,
+	return json_pack("{s:I,s:I,s:o,s:o,s:I,s:I,s:I,s:b}", "start_us", (json_int_t)s->start_us, "end_us",
+		(json_int_t)s->end_us, "to_peer", direction_json(&s->to_peer), "to_mover", direction_json(&s->to_mover),
+		"mover_stall_us", (json_int_t)s->mover_stall_us, "mover_gap_us", (json_int_t)mover_gap_us(s), "carrier_changes", (json_int_t)s->carrier_changes,
 		"rebooted", (int)s->rebooted);
 }
 

@@ -159,13 +159,14 @@ static void judge_gap(struct results *r, const char *name, uint64_t (*gap_us)(co
 	snprintf(limit, sizeof(limit), "QEMU's downtime %.0f%s + %.0f%s = %.1f ms", worst->downtime_ms, pause,
 		control > grace ? control : grace, control > grace ? " (gap without migration)" : "",
 		(double)limit_us(r, worst, control_us) / 1000);
-	add(r, worst_margin >= 0, name, limit, "%s%.1f ms (round %u)", how, (double)gap_us(&worst->stretch) / 1000, worst->number);
+	double gap = (double)gap_us(&worst->stretch) / 1000;
+	add(r, worst_margin >= 0, name, limit, "%s%.1f ms (round %u)", how, gap, worst->number);
 }
 
 static void judge_gaps(struct results *r)
 {
-	add(r, true, "longest gap without migration", "", "%.1f ms to the peer, %.1f ms to the mover", (double)peer_gap_us(&r->control) / 1000,
-		(double)mover_gap_us(&r->control) / 1000)->state = VERDICT_INFO;
+	double peer = (double)peer_gap_us(&r->control) / 1000, mover = (double)mover_gap_us(&r->control) / 1000;
+	add(r, true, "longest gap without migration", "", "%.1f ms to the peer, %.1f ms to the mover", peer, mover)->state = VERDICT_INFO;
 	judge_gap(r, "longest gap", peer_gap_us, "");
 	judge_gap(r, "longest gap at the moved guest", mover_gap_us, "at most ");
 }

@@ -9,8 +9,8 @@ bool verdicts_judge(struct results *r);
 // The longest gap that a round may show, in microseconds: QEMU's own downtime (and what the lab itself paused) plus 50 ms or
 // the longest gap of the stretch without migration, whichever is more.
 uint64_t gap_limit_us(const struct results *r, const struct round *round);
-// The longest time without a datagram at the guest that moves, by this machine's clock, at most: a guest's clock stands still with it,
-// so what it measured itself would show nothing of the move.
+// The longest time without a datagram at the guest that moves, by this machine's clock, at most: a guest's clock stands still
+// with it, so what it measured itself would show nothing of the move.
 uint64_t mover_gap_us(const struct stretch *s);
 const char *verdict_state_name(enum verdict_state s); // "ok", "FAILED", "-"
 void verdicts_print(const struct results *r);

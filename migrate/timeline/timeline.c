@@ -3,7 +3,7 @@
 //
 //   source        logging off          -> returned     (rings run, or stood still from the start)
 //                 rings stopped        -> (stopped)      closed -> left
-//                 rings running        -> returned     (logging is off; while it is on, a reboot in the middle: it may stop again)
+//                 rings running        -> returned     (logging is off; while it is on, a reboot: it may stop again)
 //                 closed               -> unknown      (rings run)
 //                 arrived elsewhere    -> left
 //   destination   kick, frame          -> arrived        so does an announcement, once the rings run
@@ -170,8 +170,9 @@ void timeline_announced(struct timeline *t, const char *kind, const uint8_t mac[
 
 void timeline_join(struct timeline *source, struct timeline *destination)
 {
-	if (source->role != TIMELINE_SOURCE || destination->role != TIMELINE_DESTINATION || source->outcome == TIMELINE_RETURNED ||
-	    source->running_us)
+	if (source->role != TIMELINE_SOURCE || destination->role != TIMELINE_DESTINATION)
+		return;
+	if (source->outcome == TIMELINE_RETURNED || source->running_us)
 		return;
 	uint64_t blackout = gap(source->stopped_us, first_frame(destination));
 	if (blackout)

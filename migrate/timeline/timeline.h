@@ -3,10 +3,10 @@
 //
 // A source record opens when logging starts (LOG_ALL), a destination record when the rings start with a base that is not 0
 // on a connection that has not run before. Outcomes: at the source `left` (rings stopped while logging, then the
-// connection closed, or the guest arrived elsewhere on this switch), `returned` (logging ended and the rings run again, or still),
-// `unknown` (the connection closed while rings ran); at the destination `arrived` (first kick, frame or announcement after the rings
-// started). A stop and a start while logging goes on (the guest reboots, or a front end starts it before it ends the log) complete
-// nothing: the next stop replaces them.
+// connection closed, or the guest arrived elsewhere on this switch), `returned` (logging ended and the rings run again, or
+// still), `unknown` (the connection closed while rings ran); at the destination `arrived` (first kick, frame or announcement
+// after the rings started). A stop and a start while logging goes on (the guest reboots, or a front end starts it before it
+// ends the log) complete nothing: the next stop replaces them.
 #ifndef TIMELINE_TIMELINE_H
 #define TIMELINE_TIMELINE_H
 
@@ -35,7 +35,7 @@ struct timeline { // a time of 0 means: was not seen
 	enum timeline_outcome outcome;
 	bool logging, rings; // of a source, as of the last event: logging is on, rings run
 	uint64_t started_us; // logging on (source), rings set up (destination)
-	uint64_t started_wall_us; // the same moment as wall time, as events have it; set by who opens the record, 0: not known
+	uint64_t started_wall_us; // the same moment as wall time, as events have it; set by who opens the record
 	uint64_t stopped_us; // last ring stopped
 	uint64_t running_us; // first ring running (again)
 	uint64_t first_kick_us, first_frame_in_us, first_frame_out_us;

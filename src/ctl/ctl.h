@@ -23,7 +23,7 @@ struct ctl { // what the command line said
 
 // Say what is wrong on stderr, and with -j as {"error":...,"api":1} on stdout, which has nothing else then.
 void complain(const struct ctl *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-// The exit status that goes with the last failed call: 2 if it was the daemon's opinion that the request makes no sense, else 1.
+// The exit status that goes with the last failed call: 2 if the daemon said that the request makes no sense, else 1.
 int client_status(const struct client *cl); // NULL: 1
 // Connect: --control, $VRINGD_CONTROL, then the usual places. While a daemon restarts (the socket is there, nobody answers) it
 // waits a few seconds. NULL: says on stderr what was tried.

@@ -56,7 +56,8 @@ static bool number(const struct ctl *c, const char *name, const char *text, uint
 
 static bool parse(struct ctl *c, int argc, char **argv)
 {
-	enum { O_CONTROL = 256, O_QEMU, O_LIBVIRT, O_WATCH, O_INTERVAL, O_FOLLOW, O_SINCE, O_TIMEOUT, O_FILE, O_KEEPER, O_HELP, O_VERSION };
+	enum { O_CONTROL = 256, O_QEMU, O_LIBVIRT, O_WATCH, O_INTERVAL, O_FOLLOW, O_SINCE, O_TIMEOUT, O_FILE, O_KEEPER,
+	       O_HELP, O_VERSION };
 	static const struct option lo[] = {
 		{ "control", required_argument, NULL, O_CONTROL }, { "json", no_argument, NULL, 'j' },
 		{ "qemu", no_argument, NULL, O_QEMU },		   { "libvirt", no_argument, NULL, O_LIBVIRT },

@@ -77,7 +77,8 @@ static enum err check(struct vd *vd, const struct options *o, struct why *why)
 		const struct port *p = vd_port_find(vd, w->spec.id);
 		struct why inner;
 		if (!p && w->spec.fd >= 0) // the number means something else by now
-			return refuse(why, "%s: port %s: fd= is inherited at the start only: restart the daemon", w->where, w->spec.id);
+			return refuse(why, "%s: port %s: fd= is inherited at the start only: restart the daemon", w->where,
+				      w->spec.id);
 		if (!p || replaceable(p, &w->spec) || vd_port_set(vd, w->spec.id, &w->spec, true, &inner) == OK)
 			continue;
 		return refuse(why, "%s: %s%s", w->where, inner.text,
@@ -86,7 +87,7 @@ static enum err check(struct vd *vd, const struct options *o, struct why *why)
 	return OK;
 }
 
-// -- ports that come and go: all, or none -------------------------------------------------------------------------------------
+// -- ports that come and go: all, or none -----------------------------------------------------------------------------
 
 struct moves {
 	bool added[OPTIONS_MAX_PORTS]; // of the options' ports
@@ -104,8 +105,8 @@ static bool same_place(const struct vd *vd, const struct port_spec *a, const str
 	struct why why;
 	if (a->kind == SPEC_TAP && b->kind == SPEC_TAP)
 		return a->ifname[0] && strcmp(a->ifname, b->ifname) == 0;
-	return a->mode == SPEC_SERVER && b->mode == SPEC_SERVER && spec_path(a, vd_runtime_dir(vd), at, &why) == OK && at[0] &&
-	       spec_path(b, vd_runtime_dir(vd), bt, &why) == OK && strcmp(at, bt) == 0;
+	return a->mode == SPEC_SERVER && b->mode == SPEC_SERVER && spec_path(a, vd_runtime_dir(vd), at, &why) == OK &&
+	       spec_path(b, vd_runtime_dir(vd), bt, &why) == OK && at[0] && strcmp(at, bt) == 0;
 }
 
 static enum err take_away(struct vd *vd, struct moves *m, const struct port *p, struct why *why)
@@ -120,12 +121,14 @@ static enum err take_away(struct vd *vd, struct moves *m, const struct port *p, 
 }
 
 // Whoever has what the new port needs goes first, if the configuration wants it to go at all.
-static enum err make_room(struct vd *vd, const struct options *o, const struct options_port *w, struct moves *m, struct why *why)
+static enum err make_room(struct vd *vd, const struct options *o, const struct options_port *w, struct moves *m,
+			  struct why *why)
 {
 	enum err e = OK;
 	for (unsigned i = vd_ports_count(vd); e == OK && i-- > 0;) {
 		const struct port *p = vd_port_at(vd, i);
-		bool leaves = port_origin(p) == VD_ORIGIN_CONFIG && !wanted(o, port_id(p)) && same_place(vd, port_spec(p), &w->spec);
+		bool leaves = port_origin(p) == VD_ORIGIN_CONFIG && !wanted(o, port_id(p));
+		leaves = leaves && same_place(vd, port_spec(p), &w->spec);
 		if (leaves || (strcmp(port_id(p), w->spec.id) == 0 && replaceable(p, &w->spec)))
 			e = take_away(vd, m, p, why);
 	}

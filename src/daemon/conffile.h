@@ -8,9 +8,10 @@
 
 // REFUSED names file:line. FILE.d may be missing.
 enum err conffile_read(struct options *o, const char *path, struct why *why);
-// SIGHUP: read now->config again and apply what differs, all or nothing: ports (those added at run time and on the command line stay;
-// one of them that the file names is the file's from now on) and the log level. A port that is not changed is not touched. A port
-// whose socket or tap a new one takes over goes first, and comes back if the reload is refused. What would need a reconnect or a restart is refused by name, and nothing is changed.
+// SIGHUP: read now->config again and apply what differs, all or nothing: ports (those added at run time and on the command line
+// stay; one of them that the file names is the file's from now on) and the log level. A port that is not changed is not touched.
+// A port whose socket or tap a new one takes over goes first, and comes back if the reload is refused. What would need a
+// reconnect or a restart is refused by name, and nothing is changed.
 enum err conffile_reload(struct vd *vd, struct options *now, struct why *why);
 
 #endif

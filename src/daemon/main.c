@@ -97,7 +97,8 @@ static void check_cpus(const struct options *o)
 		return;
 	for (unsigned i = 0; i < o->threads && i < o->n_cpus; i++)
 		if (!CPU_ISSET((size_t)o->cpus[i], &may))
-			log_warn("--cpus: data thread %u is not pinned: there is no CPU %d, or we may not use it", i, o->cpus[i]);
+			log_warn("--cpus: data thread %u is not pinned: there is no CPU %d, or we may not use it", i,
+				 o->cpus[i]);
 }
 
 static enum err find_dirs(struct life *l, struct why *why)
@@ -120,7 +121,7 @@ static enum err find_dirs(struct life *l, struct why *why)
 	return e;
 }
 
-// A port that can't be opened does not keep the others from their work; but who starts a daemon for one socket wants that one.
+// A port that can't be opened does not keep the others from their work; but who starts a daemon for one socket wants it.
 static enum err add_ports(struct life *l, struct why *why)
 {
 	bool alone = l->o.socket_path || l->o.fd >= 0;

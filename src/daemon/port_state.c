@@ -69,7 +69,7 @@ static void explain_connecting(const struct port *p, char *text, size_t size, co
 	else
 		snprintf(text, size, "connecting to %s: %s", port_path(p), strerror(p->connect_errno));
 	if (p->connect_errno == EACCES || p->connect_errno == EPERM)
-		*hint = "give vringd's user the right to write to that socket and to enter its folder; we try again by ourselves";
+		*hint = "let vringd's user write to that socket and enter its folder; we try again by ourselves";
 	else if (p->connect_errno != 0 && p->connect_errno != ENOENT && p->connect_errno != ECONNREFUSED)
 		*hint = "mend the cause; we try again by ourselves";
 }
@@ -91,8 +91,9 @@ void port_explain(const struct port *p, const char **reason, const char **hint)
 	case PORT_LISTENING:
 		if (p->refused && p->last_refusal[0]) {
 			*reason = p->last_refusal;
-			*hint = p->cut_for[0] ? "the last front end was closed for this; what it asked for can't be done here" :
-					 "the last front end was refused this and left by itself; what it asked for can't be done here";
+			*hint = "the last front end was closed for this; what it asked for can't be done here";
+			if (!p->cut_for[0])
+				*hint = "the last front end was refused this and left by itself; it can't be done here";
 			return;
 		}
 		if (p->cut_for[0]) {

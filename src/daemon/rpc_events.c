@@ -122,9 +122,11 @@ enum err rpc_wait(struct rpc_call *call, struct why *why)
 		return REFUSED;
 	int state = word ? port_state_parse(word) : -1;
 	if (state < 0)
-		return rpc_usage(call, why, "\"state\" must be one of listening connecting negotiating prepared running stopped draining parked failed");
+		return rpc_usage(call, why,
+				 "\"state\" must be one of listening connecting negotiating prepared running stopped draining parked failed");
 	json_t *timeout = json_object_get(call->params, "timeout_ms");
-	if (timeout && (!json_is_integer(timeout) || json_integer_value(timeout) < 0 || json_integer_value(timeout) > TIMEOUT_MOST_MS))
+	json_int_t ms = json_integer_value(timeout);
+	if (timeout && (!json_is_integer(timeout) || ms < 0 || ms > TIMEOUT_MOST_MS))
 		return rpc_usage(call, why, "\"timeout_ms\" must be a number in 0..%lld", TIMEOUT_MOST_MS);
 	if ((int)port_state(p) == state) {
 		call->result = json_pack("{s:s,s:s}", "id", port_id(p), "state", word);
@@ -136,7 +138,7 @@ enum err rpc_wait(struct rpc_call *call, struct why *why)
 	f->state = state;
 	snprintf(f->id, sizeof(f->id), "%s", port_id(p));
 	if (timeout && (f->timer = timer_new(vd_loop(call->vd), on_wait_timeout, f)))
-		timer_arm(f->timer, (uint64_t)json_integer_value(timeout) * 1000);
+		timer_arm(f->timer, (uint64_t)ms * 1000);
 	call->later = true;
 	return OK;
 }

@@ -103,7 +103,7 @@ static const char *tap_cure(int e)
 	case EPERM:
 		return "; create it for this user first (ip tuntap add), or give CAP_NET_ADMIN";
 	case EINVAL:
-		return "; an interface of that name that is no tap, or a tap of another kind (multi_queue), is there: choose another ifname=";
+		return "; what has that name is no tap, or one of another kind (multi_queue): choose another ifname=";
 	case EBUSY:
 		return "; another process has it open, or it is an interface of another kind";
 	default:

@@ -31,8 +31,9 @@ struct vd_conf {
 
 // Raise RLIMIT_NOFILE, install the guard for vanishing guest memory, open the store, start the data threads.
 enum err vd_new(struct vd **out, struct loop *loop, const struct vd_conf *conf, struct why *why);
-// While on, a port that can't be opened (its tap is missing, somebody else has its path) is kept as `failed` with the reason, and tried
-// again with growing pauses, instead of being refused. For the ports of the configuration and those of an earlier life; off at first.
+// While on, a port that can't be opened (its tap is missing, somebody else has its path) is kept as `failed` with the reason,
+// and tried again with growing pauses, instead of being refused. For the ports of the configuration and those of an earlier
+// life; off at first.
 void vd_keep_failed(struct vd *vd, bool on);
 // The ports of the configuration are in: add those that were added at run time in an earlier life (an id that exists wins
 // over the stored one, with a log line), restore learned addresses, go on with owed announcements, close the books on
