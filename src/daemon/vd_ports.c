@@ -112,8 +112,8 @@ enum err vd_port_set(struct vd *vd, const char *id, const struct port_spec *spec
 	if (!p)
 		return REFUSED;
 	enum err e = may_change(&p->spec, spec, why);
-	if (e != OK || check_only)
-		return e;
+	if (e != OK || check_only || spec_equal(&p->spec, spec))
+		return e; // what is equal changes nothing, and is no event
 	char text[SPEC_TEXT_MAX];
 	spec_format(spec, text, sizeof(text));
 	if (p->origin == VD_ORIGIN_RUNTIME && (e = store_port_put(vd->store, id, text, why)) != OK)
@@ -124,6 +124,7 @@ enum err vd_port_set(struct vd *vd, const char *id, const struct port_spec *spec
 	p->spec = *spec;
 	port_dp_conf(spec, &conf);
 	dp_port_reconf(vd->dp, p->dp, &conf);
+	macs_changed(vd);
 	vd_event(vd, id, "port.changed", "%s", text);
 	return OK;
 }

@@ -54,6 +54,11 @@ struct dp_ctr { // of one port, written by one data thread
 	uint64_t flooded;
 } __attribute__((aligned(64)));
 
+struct dp_macs {
+	unsigned n;
+	uint64_t mac[8];
+};
+
 struct dp_bucket { // token bucket; lock only where it is shared
 	atomic_flag lock;
 	uint64_t tokens, last_us;
@@ -68,8 +73,8 @@ struct dp_port {
 	_Atomic uint16_t group; // 0: none
 	_Atomic uint32_t max_macs;
 	_Atomic bool filter_mac, drain;
-	uint64_t macs[8]; // changed under dp_sync only
-	_Atomic unsigned n_macs;
+	struct dp_macs macs[2]; // mac=: data threads read the one that macs_at says; the other one is written, then they change
+	_Atomic unsigned macs_at;
 	_Atomic uint32_t hold_ms;
 	_Atomic uint64_t hold_bytes;
 	_Atomic uint64_t rate_in, rate_out;
@@ -169,7 +174,8 @@ static inline void dp_seen(struct dp_port *port, unsigned note, _Atomic uint64_t
 		dp_first(port, note, slot);
 }
 // port.c
-void port_enter_macs(struct dp_port *port); // its configured addresses into the database
+void port_enter_macs(struct dp_port *port); // its configured addresses into the database, unless their guest runs elsewhere
+bool port_has_mac(const struct dp_port *port, uint64_t mac); // is it one of mac=? (any thread)
 bool dp_port_serves(struct dp *dp, unsigned index); // a guest's rings run there (any thread, between quiescent points)
 // worker.c
 void *worker_main(void *arg);

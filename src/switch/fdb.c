@@ -155,13 +155,24 @@ enum fdb_entered fdb_enter(struct fdb *f, uint64_t key, uint16_t port, enum fdb_
 	return res;
 }
 
-unsigned fdb_move_port(struct fdb *f, uint16_t port, uint16_t to, uint32_t now_s)
+void fdb_unconfigure(struct fdb *f, uint64_t key, uint16_t port, uint32_t now_s)
+{
+	pthread_mutex_lock(&f->lock);
+	struct fdb_entry *e = entry_of(atomic_load_explicit(&f->table, memory_order_relaxed), key);
+	uint64_t v = atomic_load_explicit(&e->value, memory_order_relaxed);
+	struct fdb_hit h = value_unpack(v);
+	if (atomic_load_explicit(&e->key, memory_order_relaxed) == key && (v & VALID) && h.source == FDB_CONFIG) {
+		uint64_t next = h.port == port ? 0 : value_pack(h.port, FDB_LEARNED, now_s);
+		atomic_store_explicit(&e->value, next, memory_order_release);
+		atomic_fetch_add(&f->moves, 1);
+	}
+	pthread_mutex_unlock(&f->lock);
+}
+
+static unsigned move_slice(struct fdb_table *t, uint32_t from, uint16_t port, uint16_t to, uint32_t now_s)
 {
 	unsigned n = 0;
-	pthread_mutex_lock(&f->lock);
-	atomic_fetch_add(&f->moves, 1);
-	struct fdb_table *t = atomic_load_explicit(&f->table, memory_order_relaxed);
-	for (uint32_t i = 0; i <= t->mask; i++) {
+	for (uint32_t i = from; i <= t->mask && i < from + FDB_SLICE; i++) {
 		uint64_t v = atomic_load_explicit(&t->entry[i].value, memory_order_relaxed);
 		struct fdb_hit h = value_unpack(v);
 		if (!(v & VALID) || h.port != port)
@@ -170,22 +181,34 @@ unsigned fdb_move_port(struct fdb *f, uint16_t port, uint16_t to, uint32_t now_s
 		atomic_store_explicit(&t->entry[i].value, next, memory_order_release);
 		n++;
 	}
-	pthread_mutex_unlock(&f->lock);
 	return n;
 }
 
-void fdb_each(struct fdb *f, uint32_t now_s, fdb_each_fn *fn, void *arg)
+unsigned fdb_move_port(struct fdb *f, uint16_t port, uint16_t to, uint32_t now_s)
 {
-	pthread_mutex_lock(&f->lock);
-	struct fdb_table *t = atomic_load_explicit(&f->table, memory_order_relaxed);
+	unsigned n = 0;
+	struct fdb_table *t = atomic_load_explicit(&f->table, memory_order_relaxed); // only our thread replaces it
+	atomic_fetch_add(&f->moves, 1);
+	for (uint32_t i = 0; i <= t->mask; i += FDB_SLICE) {
+		pthread_mutex_lock(&f->lock);
+		n += move_slice(t, i, port, to, now_s);
+		pthread_mutex_unlock(&f->lock);
+	}
+	atomic_fetch_add(&f->moves, 1); // memos that were made meanwhile
+	return n;
+}
+
+void fdb_each(const struct fdb *f, uint32_t now_s, fdb_each_fn *fn, void *arg)
+{
+	struct fdb_table *t = atomic_load(&f->table);
 	for (uint32_t i = 0; i <= t->mask; i++) {
-		uint64_t v = atomic_load_explicit(&t->entry[i].value, memory_order_relaxed);
+		uint64_t key = atomic_load_explicit(&t->entry[i].key, memory_order_acquire);
+		uint64_t v = key ? atomic_load_explicit(&t->entry[i].value, memory_order_acquire) : 0;
 		if (!value_live(v, now_s))
 			continue;
 		struct fdb_hit h = value_unpack(v);
-		fn(arg, atomic_load_explicit(&t->entry[i].key, memory_order_relaxed), &h);
+		fn(arg, key, &h);
 	}
-	pthread_mutex_unlock(&f->lock);
 }
 
 static void count_one(void *arg, uint64_t key, const struct fdb_hit *hit)
@@ -198,7 +221,7 @@ static void count_one(void *arg, uint64_t key, const struct fdb_hit *hit)
 	c->n += hit->port == c->port;
 }
 
-unsigned fdb_count_port(struct fdb *f, uint16_t port, uint32_t now_s)
+unsigned fdb_count_port(const struct fdb *f, uint16_t port, uint32_t now_s)
 {
 	struct {
 		uint16_t port;

@@ -20,15 +20,6 @@ bool bucket_take(struct dp_bucket *b, uint64_t amount, uint64_t rate_per_s, uint
 	return ok;
 }
 
-static bool source_configured(const struct dp_port *port, uint64_t mac)
-{
-	unsigned n = atomic_load_explicit(&port->n_macs, memory_order_acquire);
-	for (unsigned i = 0; i < n; i++)
-		if (port->macs[i] == mac)
-			return true;
-	return false;
-}
-
 // max-macs: an address over the limit is not learned; its frames still pass, answers to it are flooded.
 static bool may_learn(struct worker *w, struct dp_port *port)
 {
@@ -111,7 +102,7 @@ enum frame_way frame_route(struct worker *w, struct frame *f, struct dp_port **d
 		return drop(w, f, DP_DROP_RATE);
 	if (!mac_key_unicast(f->eth.src))
 		return drop(w, f, DP_DROP_SOURCE);
-	if (atomic_load_explicit(&src->filter_mac, memory_order_relaxed) && !source_configured(src, f->eth.src))
+	if (atomic_load_explicit(&src->filter_mac, memory_order_relaxed) && !port_has_mac(src, f->eth.src))
 		return drop(w, f, DP_DROP_SOURCE);
 	if (!learn(w, f))
 		return drop(w, f, DP_DROP_SOURCE);

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/bits.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "switch/dp_int.h"
@@ -80,12 +81,67 @@ static struct dp_port *port_new(struct dp *dp, unsigned index, const struct dp_p
 	return port;
 }
 
-// Configured addresses belong to the port from now on, wherever a guest= peer runs.
+bool port_has_mac(const struct dp_port *port, uint64_t mac)
+{
+	const struct dp_macs *m = &port->macs[atomic_load_explicit(&port->macs_at, memory_order_acquire)];
+	for (unsigned i = 0; i < m->n; i++)
+		if (m->mac[i] == mac)
+			return true;
+	return false;
+}
+
+// An address whose guest runs elsewhere stays there: it is claimed when this port's rings start. A stranger's word (learned
+// there, while our own guest runs here) is no reason to leave it.
+static bool stays_elsewhere(struct dp_port *port, uint64_t mac)
+{
+	struct fdb_hit hit = fdb_find(&port->net->fdb, fdb_key(mac, 0), clock_coarse_s());
+	if (hit.port == FDB_NO_PORT || hit.port == port->index || !dp_port_serves(port->dp, hit.port))
+		return false;
+	const struct dp_port *holder = atomic_load(&port->dp->port[hit.port]);
+	return !dp_port_serves(port->dp, port->index) || port_has_mac(holder, mac);
+}
+
 void port_enter_macs(struct dp_port *port)
 {
 	uint16_t old;
-	for (unsigned i = 0; i < atomic_load(&port->n_macs); i++)
-		fdb_enter(&port->net->fdb, fdb_key(port->macs[i], 0), port->index, FDB_CONFIG, clock_coarse_s(), &old);
+	const struct dp_macs *m = &port->macs[atomic_load(&port->macs_at)];
+	for (unsigned i = 0; i < m->n; i++)
+		if (!stays_elsewhere(port, m->mac[i]))
+			fdb_enter(&port->net->fdb, fdb_key(m->mac[i], 0), port->index, FDB_CONFIG, clock_coarse_s(), &old);
+}
+
+// These were in mac= of `port` and are not any more.
+static void leave_macs(struct dp *dp, struct dp_port *port, const struct dp_macs *were)
+{
+	for (unsigned i = 0; i < were->n; i++) {
+		bool named = false;
+		for (unsigned p = 0; p < DP_MAX_PORTS && !named; p++) {
+			const struct dp_port *o = atomic_load(&dp->port[p]);
+			named = o && o->net == port->net && port_has_mac(o, were->mac[i]);
+		}
+		if (!named)
+			fdb_unconfigure(&port->net->fdb, fdb_key(were->mac[i], 0), port->index, clock_coarse_s());
+	}
+}
+
+static bool same_macs(const struct dp_macs *a, const struct dp_macs *b)
+{
+	return a->n == b->n && memcmp(a->mac, b->mac, a->n * sizeof(a->mac[0])) == 0;
+}
+
+static void set_macs(struct dp *dp, struct dp_port *port, const struct dp_port_conf *c)
+{
+	unsigned at = atomic_load(&port->macs_at);
+	const struct dp_macs *were = &port->macs[at];
+	struct dp_macs *next = &port->macs[!at];
+	next->n = c->n_macs > ARRAY_LEN(next->mac) ? (unsigned)ARRAY_LEN(next->mac) : c->n_macs;
+	memcpy(next->mac, c->macs, next->n * sizeof(next->mac[0]));
+	if (same_macs(were, next))
+		return;
+	atomic_store_explicit(&port->macs_at, !at, memory_order_release);
+	dp_sync(dp); // nobody reads the old ones any more
+	leave_macs(dp, port, were);
+	port_enter_macs(port);
 }
 
 void dp_port_reconf(struct dp *dp, struct dp_port *port, const struct dp_port_conf *c)
@@ -96,12 +152,10 @@ void dp_port_reconf(struct dp *dp, struct dp_port *port, const struct dp_port_co
 	atomic_store(&port->hold_bytes, c->hold_bytes);
 	atomic_store(&port->rate_in, c->rate_in);
 	atomic_store(&port->rate_out, c->rate_out);
-	atomic_store(&port->n_macs, 0);
-	dp_sync(dp); // nobody reads macs now
-	memcpy(port->macs, c->macs, sizeof(port->macs));
-	atomic_store(&port->n_macs, c->n_macs > 8 ? 8 : c->n_macs);
+	if (!c->filter_mac) // the filter is never up with addresses that it was not meant for
+		atomic_store(&port->filter_mac, false);
+	set_macs(dp, port, c);
 	atomic_store(&port->filter_mac, c->filter_mac);
-	port_enter_macs(port);
 }
 
 enum err dp_port_add(struct dp *dp, const struct dp_port_conf *conf, struct dp_port **out, struct why *why)
@@ -145,6 +199,7 @@ void dp_port_del(struct dp *dp, struct dp_port *port)
 	dp_sync(dp);
 	// a thread that was in its turn may have entered the port once more
 	fdb_move_port(&port->net->fdb, port->index, FDB_NO_PORT, clock_coarse_s());
+	leave_macs(dp, port, &port->macs[atomic_load(&port->macs_at)]);
 	port_free(port);
 }
 

@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -72,6 +73,38 @@ static void test_full_and_grow(void **state)
 	fdb_fini(&f);
 }
 
+struct visit {
+	struct fdb *f;
+	unsigned n;
+};
+
+static void enter_another(void *arg, uint64_t key, const struct fdb_hit *hit)
+{
+	struct visit *v = arg;
+	uint16_t old;
+	(void)hit;
+	v->n++;
+	fdb_enter(v->f, key + (UINT64_C(1) << 40), 2, FDB_LEARNED, 0, &old); // as a data thread might, meanwhile
+}
+
+// Whoever looks at the database keeps nobody from entering addresses.
+static void test_each_waits_for_nobody(void **state)
+{
+	(void)state;
+	struct fdb f;
+	struct visit v = { &f, 0 };
+	uint16_t old;
+	assert_true(fdb_init(&f));
+	for (uint64_t i = 1; i <= 50; i++)
+		fdb_enter(&f, fdb_key(i, 0), 1, FDB_LEARNED, 0, &old);
+	alarm(20);
+	fdb_each(&f, 0, enter_another, &v);
+	alarm(0);
+	assert_true(v.n >= 50);
+	assert_int_equal(fdb_count_port(&f, 1, 0), 50);
+	fdb_fini(&f);
+}
+
 static void test_addrs(void **state)
 {
 	(void)state;
@@ -101,6 +134,7 @@ int main(void)
 		cmocka_unit_test(test_enter_find),
 		cmocka_unit_test(test_configured),
 		cmocka_unit_test(test_full_and_grow),
+		cmocka_unit_test(test_each_waits_for_nobody),
 		cmocka_unit_test(test_addrs),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
