@@ -24,14 +24,14 @@ static enum deliver hold_put(struct worker *w, struct dp_port *dst, struct frame
 	struct dp_port *src = f->src;
 	struct hold_rec rec = { .len = f->len, .src_port = src->index, .forever = forever, .hdr = f->hdr,
 				.until_us = clock_boot_us() + (uint64_t)atomic_load(&dst->hold_ms) * 1000 };
-	bool first = atomic_load(&dst->hold.frames) == 0;
+	bool first = !forever && atomic_load(&dst->hold.oldest_until_us) == 0;
 	uint8_t *to = hold_append(&dst->hold, &rec, atomic_load(&dst->hold_bytes), &w->dp->hold_used, w->dp->conf.hold_total);
 	if (!to)
 		return drop_out(w, dst, DP_DROP_HOLD_FULL);
 	memcpy(to, f->head, f->head_len);
 	if (f->len > f->head_len && !gseg_read(f->segs, f->n_segs, f->skip + f->head_len, to + f->head_len, f->len - f->head_len))
 		memset(to + f->head_len, 0, f->len - f->head_len); // pieces were checked to be that long
-	if (first && !forever)
+	if (first)
 		dp_note(dst, DP_NOTE_HOLD);
 	return DELIVERED;
 }
@@ -44,8 +44,13 @@ static enum deliver hold_or_drop(struct worker *w, struct dp_port *dst, struct f
 		deliver_flush(w); // lock order: hold, then ring; never a ring while waiting for a hold
 	pthread_mutex_lock(&dst->hold.lock);
 	int state = atomic_load(&dst->rx_state);
-	if (atomic_load(&dst->rx_pairs) != 0) { // running, and older frames wait in front
-		res = atomic_load(&dst->hold.gate) ? hold_put(w, dst, f, false) : DELIVER_FULL;
+	if (atomic_load(&dst->rx_pairs) != 0) { // running, and older frames wait in front, or it is drained
+		if (!atomic_load(&dst->hold.gate))
+			res = DELIVER_FULL;
+		else if (atomic_load(&dst->drain) && atomic_load(&dst->hold_ms) == 0)
+			res = drop_out(w, dst, DP_DROP_STOPPED);
+		else
+			res = hold_put(w, dst, f, false);
 	} else if (state == DP_RX_PAUSED) {
 		atomic_store(&dst->hold.gate, true);
 		res = hold_put(w, dst, f, true);
@@ -200,11 +205,11 @@ static enum deliver hold_deliver_first(struct worker *w, struct dp_port *port, s
 
 void deliver_hold(struct worker *w, struct dp_port *port)
 {
-	if (!atomic_load(&port->hold.gate) || port->kind != DP_VHOST)
+	if (!atomic_load(&port->hold.gate) || atomic_load(&port->drain) || port->kind != DP_VHOST)
 		return;
 	deliver_flush(w); // the lock order is hold, then ring
 	pthread_mutex_lock(&port->hold.lock);
-	bool all = atomic_load(&port->rx_pairs) != 0;
+	bool all = atomic_load(&port->rx_pairs) != 0 && !atomic_load(&port->drain);
 	while (all) {
 		struct hold_rec *rec = hold_first(&port->hold);
 		if (!rec)

@@ -90,6 +90,7 @@ struct dp_port {
 	_Atomic uint32_t learned; // about; recounted when it reaches max_macs
 	_Atomic uint32_t recount_s;
 	struct hold hold;
+	uint64_t expired; // held frames that the control thread dropped: too old
 
 	_Atomic unsigned notes; // enum dp_note bits not yet taken
 	_Atomic unsigned watch; // DP_NOTE_FIRST_ bits still awaited
@@ -175,6 +176,7 @@ static inline void dp_seen(struct dp_port *port, unsigned note, _Atomic uint64_t
 }
 // port.c
 void port_enter_macs(struct dp_port *port); // its configured addresses into the database, unless their guest runs elsewhere
+void port_stamp_pause(struct dp_port *port); // hold.lock held: frames of a pause may get too old from now on
 bool port_has_mac(const struct dp_port *port, uint64_t mac); // is it one of mac=? (any thread)
 bool dp_port_serves(struct dp *dp, unsigned index); // a guest's rings run there (any thread, between quiescent points)
 // worker.c

@@ -19,23 +19,20 @@ uint64_t dp_hold_due(const struct dp_port *port)
 	return atomic_load(&port->hold.oldest_until_us);
 }
 
-static void drop_held(struct dp_port *port, struct hold_rec *rec)
+void port_stamp_pause(struct dp_port *port)
 {
-	(void)rec;
-	atomic_fetch_add(&port->hold.dropped, 1);
-	hold_pop(&port->hold, &port->dp->hold_used);
+	if (hold_stamp(&port->hold, clock_boot_us() + (uint64_t)atomic_load(&port->hold_ms) * 1000))
+		dp_note(port, DP_NOTE_HOLD);
 }
 
 void dp_hold_expire(struct dp_port *port, uint64_t now_us)
 {
 	pthread_mutex_lock(&port->hold.lock);
-	struct hold_rec *rec;
-	while ((rec = hold_first(&port->hold)) && !rec->forever && rec->until_us <= now_us)
-		drop_held(port, rec);
-	bool empty = atomic_load(&port->hold.frames) == 0;
-	if (empty)
+	uint64_t n = hold_expire(&port->hold, now_us, &port->dp->hold_used);
+	atomic_fetch_add(&port->hold.dropped, n);
+	port->expired += n;
+	if (atomic_load(&port->hold.frames) == 0 && !atomic_load(&port->drain))
 		atomic_store(&port->hold.gate, false);
-	hold_clock(&port->hold);
 	pthread_mutex_unlock(&port->hold.lock);
 }
 
@@ -61,7 +58,7 @@ void dp_hold_move(struct dp_port *from, struct dp_port *to)
 			atomic_store(&to->hold.gate, true);
 			hold_splice(&from->hold, &to->hold);
 		}
-		if (atomic_load(&from->rx_pairs) == 0)
+		if (atomic_load(&from->rx_pairs) == 0 && !atomic_load(&from->drain))
 			atomic_store(&from->hold.gate, false);
 		unlock_two(from, to);
 	}
@@ -83,6 +80,8 @@ void dp_mac_move(struct dp_port *from, struct dp_port *to)
 	pthread_mutex_unlock(&to->hold.lock);
 	fdb_move_port(&from->net->fdb, from->index, to->index, clock_coarse_s());
 	dp_sync(from->dp); // nobody sends to `from` by an older look-up any more
+	atomic_store(&to->learned, fdb_count_port(&to->net->fdb, to->index, clock_coarse_s())); // max-macs counts them here now
+	atomic_store(&from->learned, 0);
 	dp_note(from, DP_NOTE_MACS);
 	dp_note(to, DP_NOTE_MACS);
 	dp_hold_move(from, to);

@@ -152,16 +152,55 @@ void hold_take_out(struct hold *h, struct hold_rec *rec, _Atomic uint64_t *used)
 	atomic_fetch_sub(&h->frames, 1);
 }
 
-static void clock_one(void *arg, struct hold_rec *rec)
-{
-	uint64_t *min = arg;
-	if (!rec->forever && (*min == 0 || rec->until_us < *min))
-		*min = rec->until_us;
-}
-
+// The first one that can get too old is the one that will: they are in order of arrival.
 void hold_clock(struct hold *h)
 {
-	uint64_t min = 0;
-	hold_each(h, clock_one, &min);
-	atomic_store(&h->oldest_until_us, min);
+	uint64_t due = 0;
+	for (struct hold_chunk *c = h->head; c && !due; c = c->next)
+		for (uint32_t at = c->read; at < c->write && !due; at += rec_size(rec_at(c, at)->len))
+			if (!rec_at(c, at)->gone && !rec_at(c, at)->forever)
+				due = rec_at(c, at)->until_us;
+	atomic_store(&h->oldest_until_us, due);
+}
+
+static bool expire_chunk(struct hold *h, struct hold_chunk *c, uint64_t now_us, _Atomic uint64_t *used, uint64_t *n)
+{
+	for (uint32_t at = c->read; at < c->write; at += rec_size(rec_at(c, at)->len)) {
+		struct hold_rec *r = rec_at(c, at);
+		if (r->gone || r->forever)
+			continue;
+		if (r->until_us > now_us)
+			return false;
+		hold_take_out(h, r, used);
+		++*n;
+	}
+	return true;
+}
+
+uint64_t hold_expire(struct hold *h, uint64_t now_us, _Atomic uint64_t *used)
+{
+	uint64_t n = 0;
+	for (struct hold_chunk *c = h->head; c && expire_chunk(h, c, now_us, used, &n);)
+		c = c->next;
+	hold_first(h); // gives back what is read
+	hold_clock(h);
+	return n;
+}
+
+bool hold_stamp(struct hold *h, uint64_t until_us)
+{
+	bool any = false;
+	for (struct hold_chunk *c = h->head; c; c = c->next) {
+		for (uint32_t at = c->read; at < c->write; at += rec_size(rec_at(c, at)->len)) {
+			struct hold_rec *r = rec_at(c, at);
+			if (r->gone || !r->forever)
+				continue;
+			r->forever = 0;
+			r->until_us = until_us;
+			any = true;
+		}
+	}
+	if (any)
+		hold_clock(h);
+	return any;
 }

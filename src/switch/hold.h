@@ -19,7 +19,7 @@ struct hold_rec {
 	uint32_t len; // of the frame that follows
 	uint16_t src_port; // index of the port it came in on
 	uint8_t gone; // taken out of turn (hold_move of one address)
-	uint8_t forever; // of a pause: hold-ms does not count
+	uint8_t forever; // of a pause that lasts: hold-ms does not count yet
 	uint64_t until_us; // CLOCK_BOOTTIME
 	struct vnet_hdr hdr;
 	uint32_t pad;
@@ -55,5 +55,9 @@ typedef void hold_each_fn(void *arg, struct hold_rec *rec);
 void hold_each(struct hold *h, hold_each_fn *fn, void *arg);
 void hold_take_out(struct hold *h, struct hold_rec *rec, _Atomic uint64_t *used); // mark gone; it keeps its place in memory
 void hold_clock(struct hold *h); // recompute oldest_until_us
+// Take out all that has waited until now_us or longer, those of a pause aside. Returns how many.
+uint64_t hold_expire(struct hold *h, uint64_t now_us, _Atomic uint64_t *used);
+// The pause became a stop: its frames have a time to wait, too, until until_us. True: there were some.
+bool hold_stamp(struct hold *h, uint64_t until_us);
 
 #endif

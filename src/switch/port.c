@@ -239,6 +239,11 @@ void dp_ring_publish(struct dp_port *port, unsigned q, struct vring *ring, int k
 	}
 	if (q % 2 == 0)
 		count_rx_pairs(port);
+	if (atomic_load(&port->drain)) { // what a pause has left waits for the end of the drain, hold-ms at most
+		pthread_mutex_lock(&port->hold.lock);
+		port_stamp_pause(port);
+		pthread_mutex_unlock(&port->hold.lock);
+	}
 	vring_call_now(ring); // calls that were lost while nobody served the ring can't be known
 	if (q % 2 == 1)
 		worker_ask_tx(w, port->index, q / 2);
@@ -270,10 +275,26 @@ void dp_ring_retract(struct dp_port *port, unsigned q)
 
 void dp_port_rx_state(struct dp_port *port, enum dp_rx_state state)
 {
+	pthread_mutex_lock(&port->hold.lock);
 	atomic_store(&port->rx_state, state);
+	if (state == DP_RX_STOPPED || state == DP_RX_OFF) // nobody may ever come for what a pause has left
+		port_stamp_pause(port);
+	pthread_mutex_unlock(&port->hold.lock);
 }
 
 void dp_port_drain(struct dp_port *port, bool on)
 {
+	pthread_mutex_lock(&port->hold.lock);
 	atomic_store(&port->drain, on);
+	if (on && port->kind == DP_VHOST) {
+		atomic_store(&port->hold.gate, true);
+		port_stamp_pause(port);
+	} else if (!on && atomic_load(&port->hold.frames) == 0) {
+		atomic_store(&port->hold.gate, false);
+	}
+	pthread_mutex_unlock(&port->hold.lock);
+	if (on)
+		dp_sync(port->dp); // what was on its way is delivered
+	else
+		worker_ask_rx(dp_owner(port, 0), port->index, 0);
 }

@@ -45,6 +45,7 @@ void dp_port_stats(const struct dp_port *port, struct dp_stats *out)
 		out->total.out_frames += out->queue[i].out_frames;
 		out->total.out_bytes += out->queue[i].out_bytes;
 	}
+	out->drops_out[DP_DROP_HOLD_OLD] += port->expired;
 	out->held = atomic_load(&port->hold.total);
 	out->hold_delivered = atomic_load(&port->hold.delivered);
 	out->hold_dropped = atomic_load(&port->hold.dropped);

@@ -183,6 +183,7 @@ static void test_too_old(void **state)
 	struct dp_stats st;
 	dp_port_stats(b.port, &st);
 	assert_int_equal(st.hold_dropped, 10);
+	assert_int_equal(st.drops_out[DP_DROP_HOLD_OLD], 10);
 	gb_run(&b);
 	assert_int_equal(gb_recv_no(&b, 50), -1);
 	send_range(&a, 10, 12);
@@ -247,6 +248,82 @@ static void test_refused(void **state)
 	dp_free(dp);
 }
 
+// The pause ends because the guest is gone: what it has left gets too old, as do the frames behind.
+static void test_pause_becomes_stop(void **state)
+{
+	(void)state;
+	struct dp *dp = gb_dp(1);
+	struct guestbed a, b;
+	pair(&a, &b, dp);
+	struct dp_port_conf cb = gb_conf("b");
+	cb.hold_ms = 50;
+	dp_port_reconf(dp, b.port, &cb);
+	gb_stop(&b, DP_RX_PAUSED);
+	send_range(&a, 0, 10);
+	usleep(80000);
+	dp_hold_expire(b.port, clock_boot_us());
+	assert_int_equal(dp_hold_level(b.port).held, 10); // a pause loses nothing
+	dp_port_rx_state(b.port, DP_RX_STOPPED);
+	uint64_t due = dp_hold_due(b.port);
+	assert_true(due != 0 && due < clock_boot_us() + 60000);
+	send_range(&a, 10, 15);
+	usleep(70000);
+	dp_hold_expire(b.port, clock_boot_us());
+	assert_int_equal(dp_hold_level(b.port).held, 0);
+	assert_int_equal(dp_hold_due(b.port), 0);
+	struct dp_stats st;
+	dp_port_stats(b.port, &st);
+	assert_int_equal(st.drops_out[DP_DROP_HOLD_OLD], 15);
+	gb_run(&b); // the next front end on that path
+	send_range(&a, 15, 17);
+	expect_range(&b, 15, 17);
+	gb_close(&a);
+	gb_close(&b);
+	dp_free(dp);
+}
+
+// Drained while its guest runs: nothing reaches it, all of it waits, broadcasts among it; nothing is learned.
+static void test_drain(void **state)
+{
+	(void)state;
+	struct dp *dp = gb_dp(1);
+	struct guestbed a, b;
+	uint8_t mac_new[6];
+	struct dp_stats st;
+	frame_mac(mac_new, 9);
+	pair(&a, &b, dp);
+	dp_port_drain(b.port, true);
+	send_range(&a, 0, 20);
+	assert_true(gb_send_no(&a, frame_broadcast, mac_a, 20, 64));
+	assert_int_equal(gb_recv_no(&b, 100), -1);
+	assert_int_equal(dp_hold_level(b.port).held, 21);
+	assert_true(dp_hold_due(b.port) != 0);
+	assert_true(gb_send_no(&b, mac_a, mac_new, 0, 64)); // what it sends still goes out
+	assert_int_equal(gb_recv_no(&a, 2000), 0);
+	assert_int_equal(dp_macs_count(dp, NULL), 2);
+	gb_stop(&b, DP_RX_PAUSED); // neither a pause nor new rings end it
+	send_range(&a, 21, 25);
+	gb_run(&b);
+	assert_int_equal(gb_recv_no(&b, 100), -1);
+	dp_port_drain(b.port, false);
+	expect_range(&b, 0, 25);
+	send_range(&a, 25, 30);
+	expect_range(&b, 25, 30);
+	dp_port_drain(b.port, true);
+	send_range(&a, 30, 40);
+	dp_hold_expire(b.port, clock_boot_us() + 3000000); // hold-ms counts as ever
+	assert_int_equal(dp_hold_level(b.port).held, 0);
+	dp_port_stats(b.port, &st);
+	assert_int_equal(st.drops_out[DP_DROP_HOLD_OLD], 10);
+	send_range(&a, 40, 42);
+	assert_int_equal(gb_recv_no(&b, 100), -1); // still drained
+	dp_port_drain(b.port, false);
+	expect_range(&b, 40, 42);
+	gb_close(&a);
+	gb_close(&b);
+	dp_free(dp);
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -261,6 +338,7 @@ int main(void)
 		cmocka_unit_test(test_pause),	cmocka_unit_test(test_stop_and_move), cmocka_unit_test(test_return),
 		cmocka_unit_test(test_move_ahead_of_rings), cmocka_unit_test(test_slow_start),
 		cmocka_unit_test(test_too_old), cmocka_unit_test(test_one_address),   cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_pause_becomes_stop),  cmocka_unit_test(test_drain),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);
 }

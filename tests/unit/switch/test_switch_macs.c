@@ -131,16 +131,46 @@ static void test_filter_changed(void **state)
 	gb_open(&a, dp, &ca, F_USUAL, 0, true);
 	gb_open(&b, dp, &cb, F_USUAL, 0, true);
 	goes(&b, mac_a, mac_b, &a, 0);
-	for (uint64_t i = 0; i < 20000; i++) {
-		assert_true(gb_send_no(&a, mac_b, mac_a, i, 64));
-		ca.n_macs = 1 + i % 2;
-		ca.macs[1] = mac_key(mac_c);
-		dp_port_reconf(dp, a.port, &ca);
+	ca.macs[1] = mac_key(mac_c);
+	for (uint64_t i = 0; i < 500; i++) {
+		for (uint64_t k = 0; k < 32; k++) {
+			assert_true(gb_send_no(&a, mac_b, mac_a, i, 64));
+			ca.n_macs = 1 + k % 2;
+			dp_port_reconf(dp, a.port, &ca);
+		}
 		while (gb_recv_no(&b, 0) >= 0)
 			;
 	}
 	assert_true(gb_wait_tx_done(&a, 1000));
 	assert_int_equal(drops(&a, true, DP_DROP_SOURCE), 0);
+	gb_close(&a);
+	gb_close(&b);
+	dp_free(dp);
+}
+
+// max-macs counts the addresses that came with a guest, too.
+static void test_moved_count(void **state)
+{
+	(void)state;
+	struct dp *dp = gb_dp(1);
+	struct guestbed a, b;
+	struct dp_port_conf ca = gb_conf("a"), cb = gb_conf("b");
+	uint8_t mac[6];
+	ca.max_macs = cb.max_macs = 4;
+	gb_open(&a, dp, &ca, F_USUAL, 0, true);
+	gb_open(&b, dp, &cb, F_USUAL, 0, true);
+	for (uint32_t i = 0; i < 4; i++) {
+		frame_mac(mac, 100 + i);
+		goes(&a, frame_broadcast, mac, &b, i);
+	}
+	gb_stop(&a, DP_RX_STOPPED);
+	dp_mac_move(a.port, b.port);
+	for (uint32_t i = 0; i < 4; i++) {
+		frame_mac(mac, 200 + i);
+		assert_true(gb_send_no(&b, frame_broadcast, mac, i, 64));
+	}
+	assert_true(gb_wait_tx_done(&b, 1000));
+	assert_int_equal(dp_macs_count(dp, NULL), 4);
 	gb_close(&a);
 	gb_close(&b);
 	dp_free(dp);
@@ -162,6 +192,7 @@ int main(void)
 		cmocka_unit_test(test_taken_away),
 		cmocka_unit_test(test_namer_goes),
 		cmocka_unit_test(test_filter_changed),
+		cmocka_unit_test(test_moved_count),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);
 }
