@@ -132,6 +132,8 @@ static void take_round(struct vd *vd, const struct announce_job *job)
 		return;
 	}
 #endif
+	if (p && p->drained)
+		p->muted = true;
 	if (!p || p->drained || send_round(p, job) == ROUND_ELSEWHERE) {
 		announce_cancel(vd->announce, job->port, job->mac);
 		store_job(vd, job->port, job->mac, job->rounds, job->rounds, 0);
@@ -180,8 +182,10 @@ void announcer_start(struct port *p, const uint8_t mac[6])
 {
 	bool full = false;
 	uint64_t now = clock_boot_us();
-	if (p->drained)
+	if (p->drained) {
+		p->muted = true;
 		return;
+	}
 	if (announce_start(p->vd->announce, p->spec.id, mac, now, &full))
 		store_job(p->vd, p->spec.id, mac, 0, ANNOUNCE_ROUNDS, now); // owed before the first frame
 	else if (full)

@@ -81,7 +81,11 @@ struct port {
 	uint64_t stopped_us; // when the guest's rings stopped last, 0: they run or never ran
 	struct timeline *arrival; // the destination's record, kept for late moments
 	struct timeline *departure; // the source's record, kept after its session is gone
-	uint64_t base_held, base_delivered, base_dropped; // counters when the record opened
+	struct timeline *counting; // the record that the counters belong to: the last one that opened here; or NULL
+	uint64_t base_held, base_delivered, base_dropped; // counters when it opened
+	uint64_t hold_late, hold_full; // drops that an event told
+	uint64_t hold_drops_us; // when the first one was seen that none told yet; 0: all are told
+	bool muted; // an announcement was due while the port was drained
 };
 
 struct vd {
@@ -158,6 +162,8 @@ void migration_closed(struct session *s); // before its device goes
 void migration_moved(struct port *from, struct port *to); // the guest of that port is at another one of this switch
 void migration_note(struct port *p, unsigned notes);
 void migration_announced(struct port *p, const char *kind, const uint8_t mac[6], uint32_t round);
+void migration_hold_looked(struct port *p); // frames may have been held, delivered or dropped
+void migration_port_goes(struct port *p); // it is about to be deleted: what it holds is lost
 void migrations_close_books(struct vd *vd);
 void migrations_free(struct port *p);
 // macs.c

@@ -6,16 +6,27 @@
 #include "base/clock.h"
 #include "daemon/core.h"
 
-static void write_record(struct vd *vd, struct port *p, struct timeline *t)
+// Frames for a guest whose rings stand still that were lost: held in vain, or not even that.
+static uint64_t lost(const struct dp_stats *st)
+{
+	return st->hold_dropped + st->drops_out[DP_DROP_HOLD_FULL] + st->drops_out[DP_DROP_STOPPED];
+}
+
+static void count(struct port *p, struct timeline *t)
 {
 	struct dp_stats st;
+	if (p->counting != t)
+		return; // a later record has the counters
+	dp_port_stats(p->dp, &st);
+	t->held = st.held - p->base_held;
+	t->delivered = st.hold_delivered - p->base_delivered;
+	t->dropped = lost(&st) - p->base_dropped;
+}
+
+static void write_record(struct vd *vd, struct port *p, struct timeline *t)
+{
 	struct why why;
-	if (p) {
-		dp_port_stats(p->dp, &st);
-		t->held = st.held - p->base_held;
-		t->delivered = st.hold_delivered - p->base_delivered;
-		t->dropped = st.hold_dropped - p->base_dropped;
-	}
+	count(p, t);
 	size_t size = timeline_json(t, NULL, 0) + 1;
 	char *json = malloc(size);
 	if (!json)
@@ -24,6 +35,13 @@ static void write_record(struct vd *vd, struct port *p, struct timeline *t)
 	if (store_migration_put(vd->store, t->id, t->port, json, &why) != OK)
 		vd_store_failed(vd, t->port, &why);
 	free(json);
+}
+
+static void record_free(struct port *p, struct timeline *t)
+{
+	if (p->counting == t)
+		p->counting = NULL;
+	free(t);
 }
 
 static struct timeline *record_open(struct port *p, enum timeline_role role, uint64_t now)
@@ -38,10 +56,13 @@ static struct timeline *record_open(struct port *p, enum timeline_role role, uin
 	}
 	timeline_open(t, id, p->spec.id, p->spec.guest, role, now);
 	t->started_wall_us = clock_wall_us();
+	if (p->counting)
+		write_record(p->vd, p, p->counting);
 	dp_port_stats(p->dp, &st);
+	p->counting = t;
 	p->base_held = st.held;
 	p->base_delivered = st.hold_delivered;
-	p->base_dropped = st.hold_dropped;
+	p->base_dropped = lost(&st);
 	vd_event(p->vd, p->spec.id, "migration.started", "%s, record %llu", timeline_role_name(role), (unsigned long long)id);
 	return t;
 }
@@ -60,7 +81,7 @@ void migration_log_on(struct session *s)
 {
 	struct port *p = s->port;
 	uint64_t now = clock_boot_us();
-	free(s->source);
+	record_free(p, s->source);
 	s->source = record_open(p, TIMELINE_SOURCE, now);
 	feed(p, s->source, TL_LOG_ON, now);
 	if (s->attached == 0)
@@ -86,7 +107,7 @@ void migration_closed(struct session *s)
 		return;
 	s->source->pages_logged = dev_pages_logged(s->dev);
 	feed(p, s->source, TL_CLOSED, clock_boot_us());
-	free(p->departure);
+	record_free(p, p->departure);
 	p->departure = s->source; // its destination may still come
 	s->source = NULL;
 }
@@ -141,7 +162,7 @@ void migration_running(struct port *p, struct session *s, struct port *from)
 	}
 	if (s->ran || back || !starts_in_the_middle(s))
 		return; // a start of a guest that did not come from elsewhere
-	free(p->arrival);
+	record_free(p, p->arrival);
 	p->arrival = record_open(p, TIMELINE_DESTINATION, now);
 	if (!p->arrival)
 		return;
@@ -209,6 +230,8 @@ void vd_migrations_flush(struct vd *vd)
 		struct port *p = vd->port[i];
 		if (p->arrival)
 			write_record(vd, p, p->arrival);
+		if (p->departure && p->counting == p->departure)
+			write_record(vd, p, p->departure);
 		for (unsigned k = 0; k < PORT_MAX_SESSIONS; k++)
 			if (p->session[k] && p->session[k]->source)
 				write_record(vd, p, p->session[k]->source);
@@ -216,11 +239,54 @@ void vd_migrations_flush(struct vd *vd)
 	vd->migrations_dirty = false;
 }
 
+// -- held frames ------------------------------------------------------------------------------------------------------------
+
+static void tell_dropped(struct port *p, const struct dp_stats *st)
+{
+	uint64_t late = st->hold_dropped - p->hold_late, full = st->drops_out[DP_DROP_HOLD_FULL] - p->hold_full;
+	uint64_t now = clock_boot_us();
+	if (late + full == 0)
+		return;
+	if (!p->hold_drops_us)
+		p->hold_drops_us = now;
+	if (dp_hold_level(p->dp).held && now - p->hold_drops_us < 1000000)
+		return; // the rest follows in a moment
+	if (!log_rate_allows(&p->journal_rate))
+		return; // what is not told now comes with the next one
+	p->hold_drops_us = 0;
+	p->hold_late = st->hold_dropped;
+	p->hold_full = st->drops_out[DP_DROP_HOLD_FULL];
+	vd_event(p->vd, p->spec.id, "hold.dropped", "%llu frames: %llu were held in vain (hold-ms=%u), for %llu there was no room",
+		 (unsigned long long)(late + full), (unsigned long long)late, p->spec.hold_ms, (unsigned long long)full);
+}
+
+void migration_hold_looked(struct port *p)
+{
+	struct dp_stats st;
+	dp_port_stats(p->dp, &st);
+	tell_dropped(p, &st);
+	const struct timeline *t = p->counting;
+	if (!t || (t->held == st.held - p->base_held && t->delivered == st.hold_delivered - p->base_delivered &&
+		   t->dropped == lost(&st) - p->base_dropped))
+		return;
+	p->vd->migrations_dirty = true;
+	vd_idle_soon(p->vd);
+}
+
+void migration_port_goes(struct port *p)
+{
+	dp_port_rx_state(p->dp, DP_RX_OFF);
+	dp_hold_expire(p->dp, UINT64_MAX);
+	migration_hold_looked(p);
+	if (p->counting)
+		write_record(p->vd, p, p->counting);
+}
+
 void migrations_free(struct port *p)
 {
 	free(p->arrival);
 	free(p->departure);
-	p->arrival = p->departure = NULL;
+	p->arrival = p->departure = p->counting = NULL;
 }
 
 // What an earlier life left open: its end was not seen.

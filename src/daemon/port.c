@@ -21,6 +21,7 @@ static void on_hold_timer(void *arg)
 
 void port_arm_hold(struct port *p)
 {
+	migration_hold_looked(p);
 	uint64_t due = dp_hold_due(p->dp), now = clock_boot_us();
 	if (due == 0)
 		timer_cancel(p->hold_timer);

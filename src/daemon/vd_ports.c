@@ -81,6 +81,7 @@ enum err vd_port_del(struct vd *vd, const char *id, struct why *why)
 	if (e != OK)
 		return e;
 	announcer_cancel(p, NULL);
+	migration_port_goes(p);
 	for (unsigned i = 0; i < vd->n_ports; i++) {
 		if (vd->port[i] != p)
 			continue;
@@ -156,8 +157,16 @@ enum err vd_port_drain(struct vd *vd, const char *id, bool on, struct why *why)
 	struct port *p = find(vd, id, why);
 	if (!p)
 		return REFUSED;
+	if (p->spec.kind != SPEC_VHOST_USER)
+		return refuse(why, "port '%s' is a %s: only ports of guests can be drained, for nothing is held for others", id,
+			      spec_kind_name(p->spec.kind));
 	p->drained = on;
 	dp_port_drain(p->dp, on);
+	if (!on && p->muted) { // the guest came while nothing was to be said
+		p->muted = false;
+		announcer_start_all(p);
+	}
+	port_arm_hold(p);
 	port_tell(p);
 	return OK;
 }
@@ -167,6 +176,8 @@ enum err vd_port_announce(struct vd *vd, const char *id, unsigned *n, struct why
 	struct port *p = find(vd, id, why);
 	if (!p)
 		return REFUSED;
+	if (p->drained)
+		return refuse(why, "port '%s' is drained: nothing is announced until `vringctl undrain %s`", id, id);
 	*n = announcer_start_all(p);
 	return OK;
 }

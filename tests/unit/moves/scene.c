@@ -6,6 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -124,9 +127,30 @@ void guest_rarp(struct guest *g, const uint8_t mac[6])
 	assert_int_equal(fe_barrier(g->fe), FE_OK);
 }
 
+const char *scene_call(const struct daemon *d, const char *method, const char *params)
+{
+	static char text[65536];
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s/control.sock", d->run);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_true(fd >= 0 && connect(fd, (struct sockaddr *)&sa, sizeof(sa)) == 0);
+	int len = snprintf(text, sizeof(text), "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"%s\",\"params\":%s}\n", method, params);
+	assert_int_equal(write(fd, text, (size_t)len), len);
+	size_t got = 0;
+	while (got == 0 || text[got - 1] != '\n') {
+		ssize_t n = read(fd, text + got, sizeof(text) - 1 - got);
+		assert_true(n > 0);
+		got += (size_t)n;
+	}
+	text[got] = '\0';
+	close(fd);
+	return text;
+}
+
 struct count {
-	const char *port, *type, *role;
+	const char *port, *type, *role, *name;
 	unsigned n;
+	uint64_t figure;
 	char outcome[16];
 };
 
@@ -170,6 +194,18 @@ static void take_outcome(void *arg, uint64_t id, const char *port, const char *j
 	const char *at = strstr(json, "\"outcome\":\"");
 	if (strstr(json, role) && at)
 		sscanf(at + 11, "%15[a-z]", c->outcome);
+	char name[40];
+	snprintf(name, sizeof(name), "\"%s\":", c->name ? c->name : "id");
+	at = strstr(json, name);
+	if (strstr(json, role) && at)
+		c->figure = strtoull(at + strlen(name), NULL, 10);
+}
+
+uint64_t scene_figure(struct store *s, const char *port, const char *role, const char *name)
+{
+	struct count c = { .role = role, .name = name, .figure = UINT64_MAX };
+	assert_int_equal(store_each_migration(s, port, take_outcome, &c, NULL), OK);
+	return c.figure;
 }
 
 const char *scene_outcome(struct store *s, const char *port, const char *role)

@@ -40,10 +40,15 @@ struct heard {
 struct heard guest_hear(struct guest *g, const uint8_t mac[6], unsigned numbered, unsigned rarps, unsigned ms);
 void guest_rarp(struct guest *g, const uint8_t mac[6]); // SEND_RARP, handled when it returns
 
+// Ask the control socket: a method and its params (JSON). The answer's line, in a static buffer.
+const char *scene_call(const struct daemon *d, const char *method, const char *params);
+
 // Counts of the store.
 unsigned scene_events(struct store *s, const char *port, const char *type);
 unsigned scene_owed(struct store *s);
 // The outcome in the newest record of port in that role: "left", ...; "none" without a record. Static buffer.
 const char *scene_outcome(struct store *s, const char *port, const char *role);
+// A number of that record ("held", "dropped", ...); UINT64_MAX: none.
+uint64_t scene_figure(struct store *s, const char *port, const char *role, const char *name);
 
 #endif
