@@ -12,7 +12,6 @@
 #define MAX_ADDRESSES 1024 // of one port in one round
 
 struct addresses {
-	uint64_t only; // mac_key; 0: all
 	unsigned n;
 	struct dp_mac mac[MAX_ADDRESSES];
 };
@@ -20,7 +19,7 @@ struct addresses {
 static void collect(void *arg, const struct dp_mac *m)
 {
 	struct addresses *a = arg;
-	if (a->n < MAX_ADDRESSES && (a->only == 0 || a->only == m->mac))
+	if (a->n < MAX_ADDRESSES)
 		a->mac[a->n++] = *m;
 }
 
@@ -60,12 +59,9 @@ static enum round send_round(struct port *p, const struct announce_job *job)
 	bool elsewhere = false;
 	if (!a)
 		return ROUND_SENT;
-	a->only = mac_key(job->mac);
-	dp_macs_each(p->vd->dp, NULL, collect, a);
+	dp_macs_of(p->dp, mac_key(job->mac), collect, a);
 	for (unsigned i = 0; i < a->n; i++) {
 		const struct dp_mac *m = &a->mac[i];
-		if (strcmp(m->net, p->spec.net) != 0)
-			continue;
 		if (m->port != dp_port_index(p->dp)) {
 			elsewhere = true; // the later claim is the true one
 			continue;

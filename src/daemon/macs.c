@@ -15,6 +15,14 @@ struct table {
 	size_t n, room;
 };
 
+static void put_ip(struct store_mac *s, const struct ip_addr *ip)
+{
+	if (s->n_ips == STORE_MAX_IPS)
+		return;
+	s->ip[s->n_ips].family = ip->family;
+	memcpy(s->ip[s->n_ips++].addr, ip->addr, sizeof(ip->addr));
+}
+
 static void add(void *arg, const struct dp_mac *m)
 {
 	struct table *t = arg;
@@ -29,11 +37,12 @@ static void add(void *arg, const struct dp_mac *m)
 	s->vlan = m->vlan;
 	s->source = (uint8_t)m->source;
 	s->seen_us = clock_wall_us() - m->age_ms * 1000;
-	s->n_ips = (uint8_t)(m->n_ips < STORE_MAX_IPS ? m->n_ips : STORE_MAX_IPS);
-	for (unsigned i = 0; i < s->n_ips; i++) {
-		s->ip[i].family = m->ip[i].family;
-		memcpy(s->ip[i].addr, m->ip[i].addr, sizeof(s->ip[i].addr));
-	}
+	for (unsigned i = 0; i < m->n_ips; i++)
+		put_ip(s, &m->ip[i]);
+	// A row has no place to say that an address is a router's: such a one is in it twice. All are in before any is twice.
+	for (unsigned i = 0; i < m->n_ips; i++)
+		if (m->ip[i].router == IP_ROUTER_YES)
+			put_ip(s, &m->ip[i]);
 }
 
 void vd_macs_flush(struct vd *vd)
@@ -168,10 +177,13 @@ static void restore_one(void *arg, const struct store_mac *s)
 	struct dp_mac m = { .mac = mac_key(s->mac), .vlan = s->vlan, .source = (enum dp_mac_source)s->source };
 	if (m.source == DP_MAC_CONFIG)
 		m.source = DP_MAC_LEARNED; // what is configured now says the port itself
-	m.n_ips = s->n_ips;
 	for (unsigned i = 0; i < s->n_ips && i < 8; i++) {
-		m.ip[i].family = s->ip[i].family;
-		memcpy(m.ip[i].addr, s->ip[i].addr, sizeof(m.ip[i].addr));
+		struct ip_addr ip = { .family = s->ip[i].family };
+		memcpy(ip.addr, s->ip[i].addr, sizeof(ip.addr));
+		for (unsigned k = 0; k < m.n_ips; k++)
+			if (ip_equal(&m.ip[k], &ip))
+				ip.router = IP_ROUTER_YES; // the second time
+		m.ip[m.n_ips++] = ip;
 	}
 	if (dp_mac_restore(p->dp, &m))
 		p->home = true;

@@ -56,38 +56,48 @@ static bool nd_options_fit(const uint8_t *p, uint32_t len, uint8_t ll_type, uint
 	return true;
 }
 
+struct claim {
+	const uint8_t *ip;
+	uint8_t ll_type; // of the option that holds its MAC
+	uint8_t router;
+	uint32_t options; // where they begin
+};
+
+// What the message claims, of its fixed part. False: nothing.
+static bool nd_claim(const uint8_t *ip, const uint8_t *nd, struct claim *c)
+{
+	switch (nd[ND_TYPE]) {
+	case ND_TYPE_RA:
+		*c = (struct claim){ ip + IP6_SRC, ND_OPT_SOURCE_LL, IP_ROUTER_YES, RA_OPTIONS };
+		return c->ip[0] == 0xfe && (c->ip[1] & 0xc0) == 0x80; // link-local, or it is to be discarded
+	case ND_TYPE_NS:
+		*c = (struct claim){ ip + IP6_SRC, ND_OPT_SOURCE_LL, IP_ROUTER_NOT_SAID, ND_OPTIONS };
+		return nd[ND_TARGET] != 0xff;
+	case ND_TYPE_NA:
+		*c = (struct claim){ nd + ND_TARGET, ND_OPT_TARGET_LL, nd[ND_FLAGS] & ND_FLAG_ROUTER ? IP_ROUTER_YES : IP_ROUTER_NO, ND_OPTIONS };
+		return nd[ND_TARGET] != 0xff && !(nd[ND_FLAGS] & ND_FLAG_SOLICITED && ip[IP6_DST] == 0xff);
+	default:
+		return false;
+	}
+}
+
 static bool snoop_nd(const uint8_t *ip, uint32_t len, uint64_t src, struct ip_addr *out)
 {
-	if (len < IP6_SIZE + ND_OPTIONS || ip[0] >> 4 != 6)
+	if (len < IP6_SIZE + RA_OPTIONS || ip[0] >> 4 != 6)
 		return false;
 	// 255 says that no router forwarded it: the sender is on this network
 	if (ip[IP6_NEXT] != IP6_NEXT_ICMP || ip[IP6_HOP_LIMIT] != 255)
 		return false;
 	uint32_t payload = load_be16(ip + IP6_PAYLOAD_LEN);
-	if (payload < ND_OPTIONS || payload > len - IP6_SIZE)
+	const uint8_t *nd = ip + IP6_SIZE;
+	uint32_t fixed = nd[ND_TYPE] == ND_TYPE_RA ? RA_OPTIONS : ND_OPTIONS;
+	if (payload < fixed || payload > len - IP6_SIZE || nd[ND_CODE] != 0)
 		return false;
-	const uint8_t *nd = ip + IP6_SIZE, *claimed;
-	uint8_t ll_type;
-	if (nd[ND_CODE] != 0 || nd[ND_TARGET] == 0xff)
+	struct claim c;
+	if (!nd_claim(ip, nd, &c) || !ip6_of_host(c.ip) || !nd_options_fit(nd + c.options, payload - c.options, c.ll_type, src))
 		return false;
-	switch (nd[ND_TYPE]) {
-	case ND_TYPE_NS:
-		claimed = ip + IP6_SRC;
-		ll_type = ND_OPT_SOURCE_LL;
-		break;
-	case ND_TYPE_NA:
-		if (nd[ND_FLAGS] & ND_FLAG_SOLICITED && ip[IP6_DST] == 0xff)
-			return false;
-		claimed = nd + ND_TARGET;
-		ll_type = ND_OPT_TARGET_LL;
-		break;
-	default:
-		return false;
-	}
-	if (!ip6_of_host(claimed) || !nd_options_fit(nd + ND_OPTIONS, payload - ND_OPTIONS, ll_type, src))
-		return false;
-	*out = (struct ip_addr){ .family = 6 };
-	memcpy(out->addr, claimed, 16);
+	*out = (struct ip_addr){ .family = 6, .router = c.router };
+	memcpy(out->addr, c.ip, 16);
 	return true;
 }
 

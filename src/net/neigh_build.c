@@ -81,7 +81,7 @@ uint32_t neigh_build_na(uint8_t *out, const uint8_t mac[6], uint16_t vlan, const
 	memcpy(ip6 + IP6_SRC, ip->addr, 16);
 	memcpy(ip6 + IP6_DST, ip6_all_nodes, 16);
 	nd[ND_TYPE] = ND_TYPE_NA;
-	nd[ND_FLAGS] = ND_FLAG_OVERRIDE;
+	nd[ND_FLAGS] = ND_FLAG_OVERRIDE | (ip->router == IP_ROUTER_YES ? ND_FLAG_ROUTER : 0);
 	memcpy(nd + ND_TARGET, ip->addr, 16);
 	nd[ND_OPTIONS] = ND_OPT_TARGET_LL;
 	nd[ND_OPTIONS + 1] = 1; // in units of 8 bytes

@@ -38,8 +38,10 @@ enum { // NS and NA have one shape
 	ND_OPTIONS = 24,
 };
 
-enum { ND_TYPE_NS = 135, ND_TYPE_NA = 136 };
-enum { ND_FLAG_SOLICITED = 0x40, ND_FLAG_OVERRIDE = 0x20 };
+enum { RA_OPTIONS = 16 }; // of a router advertisement (4.2)
+
+enum { ND_TYPE_RA = 134, ND_TYPE_NS = 135, ND_TYPE_NA = 136 };
+enum { ND_FLAG_ROUTER = 0x80, ND_FLAG_SOLICITED = 0x40, ND_FLAG_OVERRIDE = 0x20 };
 enum { ND_OPT_SOURCE_LL = 1, ND_OPT_TARGET_LL = 2 };
 
 #endif

@@ -113,6 +113,8 @@ struct dp_mac {
 };
 typedef void dp_mac_fn(void *arg, const struct dp_mac *mac);
 void dp_macs_each(struct dp *dp, const struct dp_port *only_or_null, dp_mac_fn *fn, void *arg);
+// Those of one MAC in the net of a port, on whatever ports and VLANs.
+void dp_macs_of(const struct dp_port *net_of, uint64_t mac, dp_mac_fn *fn, void *arg);
 // Point (net of port, vlan, mac) at port, at once. claimed: by the front end (SEND_RARP) or guest=; OURS-full is told by false.
 bool dp_mac_claim(struct dp_port *port, uint64_t mac, uint16_t vlan, enum dp_mac_source source);
 // Enter what an earlier life had learned, with its addresses; it ages from now.

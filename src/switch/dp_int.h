@@ -192,6 +192,7 @@ void net_put(struct dp *dp, struct dp_net *net);
 bool net_join(struct dp_port *port);
 void net_leave(struct dp_port *port);
 void net_maybe_grow(struct dp *dp);
+void net_settle(struct dp_net *net, uint16_t gone); // after entries were moved or removed: addrs_settle
 // frame.c: learn the source, decide what happens to it
 enum frame_way { FRAME_DROP, FRAME_UNICAST, FRAME_FLOOD };
 enum frame_way frame_route(struct worker *w, struct frame *f, struct dp_port **dst);

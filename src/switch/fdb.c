@@ -1,6 +1,7 @@
 #include "switch/fdb.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct fdb_entry {
 	_Atomic uint64_t key; // 0: never used; a key never changes within one table
@@ -46,9 +47,12 @@ static uint32_t hash(uint64_t key)
 
 static struct fdb_table *table_new(uint32_t size)
 {
-	struct fdb_table *t = calloc(1, sizeof(*t) + size * sizeof(t->entry[0]));
-	if (t)
-		t->mask = size - 1;
+	size_t bytes = sizeof(struct fdb_table) + size * sizeof(struct fdb_entry);
+	struct fdb_table *t = malloc(bytes);
+	if (!t)
+		return NULL;
+	memset(t, 0, bytes); // its pages are there before anybody waits for it
+	t->mask = size - 1;
 	return t;
 }
 
@@ -231,31 +235,41 @@ unsigned fdb_count_port(const struct fdb *f, uint16_t port, uint32_t now_s)
 	return c.n;
 }
 
+static uint32_t count_live(const struct fdb_table *t, uint32_t now_s)
+{
+	uint32_t live = 0;
+	for (uint32_t i = 0; i <= t->mask; i++)
+		live += value_live(atomic_load_explicit(&t->entry[i].value, memory_order_relaxed), now_s);
+	return live;
+}
+
+static uint32_t copy_live(const struct fdb_table *from, struct fdb_table *to, uint32_t now_s)
+{
+	uint32_t live = 0;
+	for (uint32_t i = 0; i <= from->mask; i++) {
+		uint64_t v = atomic_load_explicit(&from->entry[i].value, memory_order_relaxed);
+		if (!value_live(v, now_s))
+			continue;
+		uint64_t key = atomic_load_explicit(&from->entry[i].key, memory_order_relaxed);
+		struct fdb_entry *e = entry_of(to, key);
+		atomic_store_explicit(&e->value, v, memory_order_relaxed);
+		atomic_store_explicit(&e->key, key, memory_order_relaxed);
+		live++;
+	}
+	return live;
+}
+
 struct fdb_table *fdb_grow(struct fdb *f, uint32_t now_s)
 {
-	pthread_mutex_lock(&f->lock);
 	struct fdb_table *old = atomic_load_explicit(&f->table, memory_order_relaxed);
-	uint32_t size = old->mask + 1, live = 0;
-	for (uint32_t i = 0; i < size; i++)
-		live += value_live(atomic_load_explicit(&old->entry[i].value, memory_order_relaxed), now_s);
-	uint32_t want = size;
+	uint32_t want = old->mask + 1, live = count_live(old, now_s); // about: entries come in meanwhile, at most to three quarters
 	while (want < FDB_MAX_SIZE && live >= want / 4)
 		want *= 2;
 	struct fdb_table *t = table_new(want);
-	if (!t) {
-		pthread_mutex_unlock(&f->lock);
+	if (!t)
 		return NULL;
-	}
-	for (uint32_t i = 0; i < size; i++) {
-		uint64_t v = atomic_load_explicit(&old->entry[i].value, memory_order_relaxed);
-		if (!value_live(v, now_s))
-			continue;
-		uint64_t key = atomic_load_explicit(&old->entry[i].key, memory_order_relaxed);
-		struct fdb_entry *e = entry_of(t, key);
-		atomic_store_explicit(&e->value, v, memory_order_relaxed);
-		atomic_store_explicit(&e->key, key, memory_order_relaxed);
-	}
-	atomic_store_explicit(&f->used, live, memory_order_relaxed);
+	pthread_mutex_lock(&f->lock); // nothing may be entered into the old one any more
+	atomic_store_explicit(&f->used, copy_live(old, t, now_s), memory_order_relaxed);
 	atomic_store_explicit(&f->want_grow, false, memory_order_relaxed);
 	atomic_store_explicit(&f->table, t, memory_order_seq_cst);
 	pthread_mutex_unlock(&f->lock);

@@ -64,17 +64,27 @@ static bool learn(struct worker *w, struct frame *f)
 	return true;
 }
 
+// Only of sources that the database has at this port: max-macs bounds them, and they are forgotten with it. Of others the claim still
+// counts against whoever had the address.
 static void snoop(struct worker *w, struct frame *f)
 {
 	uint8_t buf[NEIGH_SNOOP_BYTES];
+	struct dp_port *port = f->src;
+	struct addrs *a = &port->net->addrs;
 	uint32_t have = f->len < sizeof(buf) ? f->len : (uint32_t)sizeof(buf);
+	if (atomic_load_explicit(&port->drain, memory_order_relaxed))
+		return;
 	memcpy(buf, f->head, f->head_len);
 	if (have > f->head_len && !gseg_read(f->segs, f->n_segs, f->skip + f->head_len, buf + f->head_len, have - f->head_len))
 		return;
 	struct ip_addr ip;
-	(void)w;
-	if (neigh_snoop(buf, have, &f->eth, &ip) && addrs_add(&f->src->net->addrs, fdb_key(f->eth.src, f->eth.vlan), &ip))
-		dp_note(f->src, DP_NOTE_MACS);
+	if (!neigh_snoop(buf, have, &f->eth, &ip))
+		return;
+	uint64_t key = fdb_key(f->eth.src, f->eth.vlan);
+	bool known = fdb_find(&port->net->fdb, key, w->now_s).port == port->index;
+	bool news = known ? addrs_add(a, key, port->index, &ip, w->now_s) : addrs_disown(a, key, &ip);
+	if (news || atomic_load_explicit(&a->want_sweep, memory_order_relaxed))
+		dp_note(port, DP_NOTE_MACS);
 }
 
 uint8_t *frame_linear(struct worker *w, const struct frame *f)
@@ -106,7 +116,7 @@ enum frame_way frame_route(struct worker *w, struct frame *f, struct dp_port **d
 		return drop(w, f, DP_DROP_SOURCE);
 	if (!learn(w, f))
 		return drop(w, f, DP_DROP_SOURCE);
-	if (neigh_worth(&f->eth))
+	if (neigh_worth(f->head, f->head_len, &f->eth))
 		snoop(w, f);
 	if (mac_key_multicast(f->eth.dst))
 		return FRAME_FLOOD;

@@ -82,6 +82,7 @@ void dp_mac_move(struct dp_port *from, struct dp_port *to)
 	dp_sync(from->dp); // nobody sends to `from` by an older look-up any more
 	atomic_store(&to->learned, fdb_count_port(&to->net->fdb, to->index, clock_coarse_s())); // max-macs counts them here now
 	atomic_store(&from->learned, 0);
+	net_settle(from->net, ADDRS_NOWHERE);
 	dp_note(from, DP_NOTE_MACS);
 	dp_note(to, DP_NOTE_MACS);
 	dp_hold_move(from, to);
@@ -130,6 +131,7 @@ void dp_hold_move_mac(struct dp_port *from, struct dp_port *to, uint64_t mac)
 struct each {
 	struct dp *dp;
 	const struct dp_port *only;
+	uint64_t mac; // 0: all
 	struct dp_net *net;
 	dp_mac_fn *fn;
 	void *arg;
@@ -139,7 +141,7 @@ struct each {
 static void each_one(void *arg, uint64_t key, const struct fdb_hit *hit)
 {
 	struct each *e = arg;
-	if (e->only && e->only->index != hit->port)
+	if ((e->only && e->only->index != hit->port) || (e->mac && e->mac != key >> 12))
 		return;
 	struct dp_mac m = { .mac = key >> 12, .vlan = (uint16_t)(key & 0xfff), .port = hit->port,
 			    .source = hit->source == FDB_CONFIG ? DP_MAC_CONFIG : hit->source == FDB_CLAIMED ? DP_MAC_CLAIMED : DP_MAC_LEARNED,
@@ -154,9 +156,15 @@ void dp_macs_each(struct dp *dp, const struct dp_port *only, dp_mac_fn *fn, void
 	for (unsigned i = 0; i < DP_MAX_PORTS; i++) {
 		if (!dp->net[i] || (only && only->net != dp->net[i]))
 			continue;
-		struct each e = { dp, only, dp->net[i], fn, arg, clock_coarse_s() };
+		struct each e = { .dp = dp, .only = only, .net = dp->net[i], .fn = fn, .arg = arg, .now_s = clock_coarse_s() };
 		fdb_each(&dp->net[i]->fdb, e.now_s, each_one, &e);
 	}
+}
+
+void dp_macs_of(const struct dp_port *net_of, uint64_t mac, dp_mac_fn *fn, void *arg)
+{
+	struct each e = { .dp = net_of->dp, .mac = mac, .net = net_of->net, .fn = fn, .arg = arg, .now_s = clock_coarse_s() };
+	fdb_each(&net_of->net->fdb, e.now_s, each_one, &e);
 }
 
 bool dp_mac_claim(struct dp_port *port, uint64_t mac, uint16_t vlan, enum dp_mac_source source)
@@ -170,6 +178,8 @@ bool dp_mac_claim(struct dp_port *port, uint64_t mac, uint16_t vlan, enum dp_mac
 	enum fdb_entered e = fdb_enter(&port->net->fdb, fdb_key(mac, vlan), port->index, s, clock_coarse_s(), &old);
 	if (e == FDB_FULL || e == FDB_KEPT)
 		return false;
+	if (e == FDB_MOVED)
+		addrs_move(&port->net->addrs, fdb_key(mac, vlan), port->index);
 	if (e != FDB_SAME) {
 		atomic_fetch_add(&port->learned, 1);
 		dp_note(port, DP_NOTE_MACS);
@@ -182,7 +192,7 @@ bool dp_mac_restore(struct dp_port *port, const struct dp_mac *mac)
 	if (!mac_key_unicast(mac->mac) || !dp_mac_claim(port, mac->mac, mac->vlan, mac->source))
 		return false;
 	for (unsigned i = 0; i < mac->n_ips && i < 8; i++)
-		addrs_add(&port->net->addrs, fdb_key(mac->mac, mac->vlan), &mac->ip[i]);
+		addrs_add(&port->net->addrs, fdb_key(mac->mac, mac->vlan), port->index, &mac->ip[i], clock_coarse_s());
 	return true;
 }
 
@@ -190,6 +200,7 @@ void dp_mac_forget_port(struct dp_port *port)
 {
 	fdb_move_port(&port->net->fdb, port->index, FDB_NO_PORT, clock_coarse_s());
 	port_enter_macs(port);
+	net_settle(port->net, port->index);
 	dp_note(port, DP_NOTE_MACS);
 }
 

@@ -20,13 +20,18 @@ struct dp_net *net_get(struct dp *dp, const char *name)
 	}
 	struct dp_net *net = slot ? calloc(1, sizeof(*net)) : NULL;
 	struct dp_members *m = net ? calloc(1, sizeof(*m)) : NULL;
-	if (!m || !fdb_init(&net->fdb)) {
+	if (!m || !addrs_init(&net->addrs)) {
+		free(m);
+		free(net);
+		return NULL;
+	}
+	if (!fdb_init(&net->fdb)) {
+		addrs_fini(&net->addrs);
 		free(m);
 		free(net);
 		return NULL;
 	}
 	snprintf(net->name, sizeof(net->name), "%s", name);
-	addrs_init(&net->addrs);
 	atomic_init(&net->members, m);
 	net->users = 1;
 	*slot = net;
@@ -83,9 +88,21 @@ void net_leave(struct dp_port *port)
 	}
 }
 
+static uint16_t where(void *arg, uint64_t key)
+{
+	return fdb_find(arg, key, clock_coarse_s()).port;
+}
+
+void net_settle(struct dp_net *net, uint16_t gone)
+{
+	addrs_settle(&net->addrs, where, &net->fdb, gone, clock_coarse_s());
+}
+
 void net_maybe_grow(struct dp *dp)
 {
 	for (unsigned i = 0; i < DP_MAX_PORTS; i++) {
+		if (dp->net[i] && atomic_load(&dp->net[i]->addrs.want_sweep))
+			net_settle(dp->net[i], ADDRS_ANY);
 		if (!dp->net[i] || !atomic_load(&dp->net[i]->fdb.want_grow))
 			continue;
 		struct fdb_table *old = fdb_grow(&dp->net[i]->fdb, clock_coarse_s());

@@ -142,6 +142,7 @@ static void set_macs(struct dp *dp, struct dp_port *port, const struct dp_port_c
 	dp_sync(dp); // nobody reads the old ones any more
 	leave_macs(dp, port, were);
 	port_enter_macs(port);
+	net_settle(port->net, port->index);
 }
 
 void dp_port_reconf(struct dp *dp, struct dp_port *port, const struct dp_port_conf *c)
@@ -200,6 +201,7 @@ void dp_port_del(struct dp *dp, struct dp_port *port)
 	// a thread that was in its turn may have entered the port once more
 	fdb_move_port(&port->net->fdb, port->index, FDB_NO_PORT, clock_coarse_s());
 	leave_macs(dp, port, &port->macs[atomic_load(&port->macs_at)]);
+	net_settle(port->net, port->index);
 	port_free(port);
 }
 

@@ -35,8 +35,8 @@ enum kind { RARP, GARP, NA, KINDS };
 static const char *const kind_names[] = { "rarp", "garp", "na" };
 
 static const uint8_t mac[6] = { 0x52, 0x54, 0, 0xaa, 0xbb, 0x01 };
-static const struct ip_addr ip4 = { 4, { 10, 9, 8, 7 } };
-static const struct ip_addr ip6 = { 6, { 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x77 } };
+static const struct ip_addr ip4 = { .family = 4, .addr = { 10, 9, 8, 7 } };
+static const struct ip_addr ip6 = { .family = 6, .addr = { 0xfd, [15] = 0x77 }, .router = IP_ROUTER_YES }; // and must stay one
 
 static struct {
 	struct daemon d;

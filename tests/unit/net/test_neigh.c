@@ -10,6 +10,7 @@
 
 #include "base/bits.h"
 #include "net/neigh.h"
+#include "net/vnet.h"
 
 static const uint8_t mac[6] = { 0x52, 0x54, 0x00, 0x12, 0x34, 0x56 };
 
@@ -19,6 +20,8 @@ static struct ip_addr ip_of(const char *text)
 	assert_true(ip_parse(text, &ip));
 	return ip;
 }
+
+static uint8_t said; // ip_addr.router of the last snoop that told something
 
 // Snoop a copy in a heap block of just its length, so that ASan sees one byte too much. "": nothing was told.
 static const char *snoop(const uint8_t *frame, uint32_t len)
@@ -33,7 +36,8 @@ static const char *snoop(const uint8_t *frame, uint32_t len)
 	memcpy(p, frame, have);
 	text[0] = '\0';
 	if (eth_parse(p, have, &e) && neigh_snoop(p, have, &e, &ip)) {
-		assert_true(neigh_worth(&e));
+		assert_true(neigh_worth(p, have, &e));
+		said = ip.router;
 		ip_format(&ip, text);
 		if (ip.family == 4)
 			for (int i = 4; i < 16; i++)
@@ -331,15 +335,49 @@ static void test_ns_rules(void **state)
 static void test_snoop_limit(void **state)
 {
 	(void)state;
-	uint8_t frame[136];
+	uint8_t frame[NEIGH_SNOOP_BYTES + 16];
 	memset(frame, 0, sizeof(frame));
 	memcpy(frame, na_frame, sizeof(na_frame));
 	for (uint32_t at = 86; at + 8 <= sizeof(frame); at += 8) {
 		frame[at] = 200;
 		frame[at + 1] = 1;
+		frame[18] = (uint8_t)((at + 8 - 54) >> 8);
 		frame[19] = (uint8_t)(at + 8 - 54);
 		assert_string_equal(snoop(frame, at + 8), at + 8 <= NEIGH_SNOOP_BYTES ? "fe80::5054:ff:fe12:3456" : "");
 	}
+}
+
+// A router must not announce itself as if it were none: hosts would drop their default route through it.
+static void test_router(void **state)
+{
+	(void)state;
+	static const uint8_t ra[] = { 0x33, 0x33, 0, 0, 0, 1, MAC_BYTES, 0x86, 0xdd, 0x60, 0, 0, 0, 0, 24, 58, 255, 0xfe, 0x80, 0, 0, 0, 0, 0, 0,
+				      0x50, 0x54, 0, 0xff, 0xfe, 0x12, 0x34, 0x56, 0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1,
+				      134, 0, 0, 0, 64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, MAC_BYTES };
+	uint8_t out[NEIGH_FRAME_MAX];
+	struct ip_addr ip = ip_of("fe80::5054:ff:fe12:3456");
+	for (uint8_t r = IP_ROUTER_NOT_SAID; r <= IP_ROUTER_YES; r++) {
+		ip.router = r;
+		uint32_t len = neigh_build_na(out, mac, 0, &ip);
+		assert_int_equal(out[58], r == IP_ROUTER_YES ? 0xa0 : 0x20);
+		bool odd = false; // pseudo header, then the message with its checksum: all ones
+		assert_int_equal(csum_fold(csum_add(csum_add(58 + 32, out + 22, 32, &odd), out + 54, 32, &odd)), 0);
+		assert_string_equal(snoop(out, len), "fe80::5054:ff:fe12:3456");
+		assert_int_equal(said, r == IP_ROUTER_YES ? IP_ROUTER_YES : IP_ROUTER_NO);
+	}
+	assert_string_equal(snoop(ra, sizeof(ra)), "fe80::5054:ff:fe12:3456");
+	assert_int_equal(said, IP_ROUTER_YES);
+	snoop(ns_frame, sizeof(ns_frame));
+	assert_int_equal(said, IP_ROUTER_NOT_SAID);
+	for (uint32_t len = 0; len < sizeof(ra); len++)
+		assert_string_equal(snoop(ra, len), "");
+	static const struct patch patches[] = {
+		{ 22, 1, { 0xfd }, "" }, // not link-local
+		{ 21, 1, { 254 }, "" }, // forwarded
+		{ 55, 1, { 1 }, "" }, // code
+		{ 6, 6, { 0x52, 0x54, 0, 0x12, 0x34, 0x57 }, "" }, // another MAC than the option's
+	};
+	check_patches(ra, sizeof(ra), patches, ARRAY_LEN(patches));
 }
 
 static void test_eth_parse(void **state)
@@ -368,7 +406,7 @@ int main(void)
 		cmocka_unit_test(test_mac_text), cmocka_unit_test(test_ip_text), cmocka_unit_test(test_built_frames),
 		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_truncations), cmocka_unit_test(test_arp_rules),
 		cmocka_unit_test(test_na_rules), cmocka_unit_test(test_ns_rules), cmocka_unit_test(test_snoop_limit),
-		cmocka_unit_test(test_eth_parse),
+		cmocka_unit_test(test_router), cmocka_unit_test(test_eth_parse),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -105,27 +105,98 @@ static void test_each_waits_for_nobody(void **state)
 	fdb_fini(&f);
 }
 
+static struct ip_addr ip_no(uint32_t n)
+{
+	return (struct ip_addr){ .family = 4, .addr = { 10, (uint8_t)(n >> 16), (uint8_t)(n >> 8), (uint8_t)n } };
+}
+
 static void test_addrs(void **state)
 {
 	(void)state;
 	struct addrs a;
-	addrs_init(&a);
-	struct ip_addr out[ADDRS_PER_MAC], ip = { .family = 4 };
-	for (uint64_t key = 100; key > 0; key--) {
-		for (uint8_t i = 0; i < 10; i++) {
-			ip.addr[0] = i;
-			assert_true(addrs_add(&a, key, &ip));
+	assert_true(addrs_init(&a));
+	struct ip_addr out[ADDRS_PER_MAC], ip;
+	for (uint64_t key = fdb_key(100, 0); key > 0; key -= fdb_key(1, 0)) {
+		for (uint32_t i = 0; i < 10; i++) {
+			ip = ip_no((uint32_t)(key >> 12) * 16 + i);
+			assert_true(addrs_add(&a, key, 1, &ip, 0));
 		}
-		assert_false(addrs_add(&a, key, &ip)); // known
+		assert_false(addrs_add(&a, key, 1, &ip, 0)); // known
 		assert_int_equal(addrs_get(&a, key, out), ADDRS_PER_MAC);
-		assert_int_equal(out[0].addr[0], 8); // the oldest two were replaced
-		assert_int_equal(out[1].addr[0], 9);
-		assert_int_equal(out[2].addr[0], 2);
+		assert_int_equal(out[0].addr[3] % 16, 2); // the oldest two are gone
+		assert_int_equal(out[7].addr[3] % 16, 9);
 	}
-	addrs_forget(&a, 50);
-	assert_int_equal(addrs_get(&a, 50, out), 0);
-	assert_int_equal(addrs_get(&a, 51, out), ADDRS_PER_MAC);
+	assert_int_equal(a.of_port[1], 100 * ADDRS_PER_MAC);
 	addrs_fini(&a);
+}
+
+// The later claim is the true one, within a VLAN; of a router only what it says itself.
+static void test_addrs_claims(void **state)
+{
+	(void)state;
+	struct addrs a;
+	struct ip_addr out[ADDRS_PER_MAC], ip = ip_no(1), six = { .family = 6, .addr = { 0xfe, 0x80, [15] = 9 } };
+	uint64_t first = fdb_key(1, 0), second = fdb_key(2, 0), tagged = fdb_key(3, 5);
+	assert_true(addrs_init(&a));
+	assert_true(addrs_add(&a, first, 1, &ip, 0));
+	assert_true(addrs_add(&a, tagged, 3, &ip, 0)); // another network
+	assert_true(addrs_add(&a, second, 2, &ip, 0));
+	assert_int_equal(addrs_get(&a, first, out), 0);
+	assert_int_equal(addrs_get(&a, second, out), 1);
+	assert_int_equal(addrs_get(&a, tagged, out), 1);
+	assert_false(addrs_disown(&a, second, &ip));
+	assert_true(addrs_disown(&a, first, &ip));
+	assert_int_equal(addrs_get(&a, second, out), 0);
+	assert_true(addrs_add(&a, first, 1, &six, 0));
+	six.router = IP_ROUTER_YES;
+	assert_true(addrs_add(&a, first, 1, &six, 0));
+	six.router = IP_ROUTER_NOT_SAID;
+	assert_false(addrs_add(&a, first, 1, &six, 0));
+	assert_int_equal(addrs_get(&a, first, out), 1);
+	assert_int_equal(out[0].router, IP_ROUTER_YES);
+	assert_true(a.of_port[1] == 1 && a.of_port[2] == 0 && a.of_port[3] == 1);
+	addrs_fini(&a);
+}
+
+static uint16_t where(void *arg, uint64_t key)
+{
+	const struct fdb *f = arg;
+	return fdb_find(f, key, 0).port;
+}
+
+// One port, or time, does not take the room of all; what is nowhere any more gives its room back.
+static void test_addrs_room(void **state)
+{
+	(void)state;
+	struct addrs a;
+	struct fdb f;
+	struct ip_addr out[ADDRS_PER_MAC], ip;
+	uint16_t old;
+	uint32_t n = 0;
+	assert_true(addrs_init(&a) && fdb_init(&f));
+	for (uint64_t mac = 1; n < 3 * ADDRS_PER_PORT; mac++, n++) {
+		ip = ip_no(n);
+		addrs_add(&a, fdb_key(mac, 0), 7, &ip, 1);
+	}
+	assert_int_equal(a.of_port[7], ADDRS_PER_PORT);
+	assert_true(a.want_sweep);
+	ip = ip_no(n++);
+	assert_true(addrs_add(&a, fdb_key(1u << 20, 0), 8, &ip, 1)); // another port's
+	fdb_enter(&f, fdb_key(1, 0), 7, FDB_LEARNED, 0, &old);
+	fdb_enter(&f, fdb_key(2, 0), 9, FDB_LEARNED, 0, &old);
+	addrs_settle(&a, where, &f, ADDRS_NOWHERE, 2); // none is gone: they only count where they are
+	assert_true(a.want_sweep && a.of_port[7] == ADDRS_PER_PORT - 1 && a.of_port[8] == 1 && a.of_port[9] == 1);
+	addrs_settle(&a, where, &f, 7, 2);
+	assert_true(a.of_port[7] == 1 && a.of_port[8] == 1 && a.of_port[9] == 1);
+	assert_int_equal(addrs_get(&a, fdb_key(2, 0), out), 1);
+	addrs_settle(&a, where, &f, ADDRS_ANY, 2);
+	assert_true(!a.want_sweep && a.of_port[7] == 1 && a.of_port[8] == 0 && a.of_port[9] == 1);
+	for (uint64_t mac = 10; mac < 4000; mac++) {
+		ip = ip_no(n++);
+		assert_true(addrs_add(&a, fdb_key(mac, 0), 7, &ip, 3));
+	}
+	addrs_fini(&a);
+	fdb_fini(&f);
 }
 
 int main(void)
@@ -136,6 +207,8 @@ int main(void)
 		cmocka_unit_test(test_full_and_grow),
 		cmocka_unit_test(test_each_waits_for_nobody),
 		cmocka_unit_test(test_addrs),
+		cmocka_unit_test(test_addrs_claims),
+		cmocka_unit_test(test_addrs_room),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,7 @@
 
 #include "guestbed.h"
 #include "net/eth.h"
+#include "net/neigh.h"
 
 #define F_USUAL (UINT64_C(1) << 32 | UINT64_C(1) << 15 | UINT64_C(1) << 29 | UINT64_C(1) << 28)
 
@@ -176,6 +177,64 @@ static void test_moved_count(void **state)
 	dp_free(dp);
 }
 
+struct ips {
+	unsigned n;
+	struct ip_addr ip[8];
+};
+
+static void take_ips(void *arg, const struct dp_mac *m)
+{
+	struct ips *i = arg;
+	i->n = m->n_ips;
+	memcpy(i->ip, m->ip, sizeof(i->ip));
+}
+
+static struct ips ips_of(struct guestbed *g) // of its one MAC
+{
+	struct ips i = { .n = 0 };
+	dp_macs_each(g->dp, g->port, take_ips, &i);
+	return i;
+}
+
+static void claim(struct guestbed *g, const uint8_t *mac, uint32_t host)
+{
+	uint8_t frame[NEIGH_FRAME_MAX];
+	struct ip_addr ip = { .family = 4, .addr = { 10, (uint8_t)(host >> 16), (uint8_t)(host >> 8), (uint8_t)host } };
+	assert_true(gb_send(g, frame, neigh_build_garp(frame, mac, 0, &ip)));
+}
+
+// A guest with ever new MACs leaves room for the addresses of others; and whoever claims an address takes it from all others.
+static void test_addresses(void **state)
+{
+	(void)state;
+	struct dp *dp = gb_dp(1);
+	struct guestbed a, b;
+	struct dp_port_conf ca = gb_conf("a"), cb = gb_conf("b");
+	uint8_t mac[6];
+	ca.max_macs = cb.max_macs = 1;
+	gb_open(&a, dp, &ca, F_USUAL, 0, true);
+	gb_open(&b, dp, &cb, F_USUAL, 0, true);
+	claim(&b, mac_b, 1);
+	for (uint32_t i = 0; i < 20000; i++) {
+		frame_mac(mac, 1000 + i);
+		claim(&b, mac, 1000 + i);
+	}
+	assert_true(gb_wait_tx_done(&b, 2000));
+	claim(&a, mac_a, 2);
+	claim(&a, mac_a, 3);
+	assert_true(gb_wait_tx_done(&a, 2000));
+	assert_int_equal(ips_of(&a).n, 2);
+	assert_int_equal(ips_of(&b).n, 1);
+	claim(&b, mac_b, 2); // the later claim is the true one
+	claim(&b, mac_c, 3); // and be it of somebody who is not learned
+	assert_true(gb_wait_tx_done(&b, 2000));
+	assert_int_equal(ips_of(&a).n, 0);
+	assert_int_equal(ips_of(&b).n, 2);
+	gb_close(&a);
+	gb_close(&b);
+	dp_free(dp);
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -193,6 +252,7 @@ int main(void)
 		cmocka_unit_test(test_namer_goes),
 		cmocka_unit_test(test_filter_changed),
 		cmocka_unit_test(test_moved_count),
+		cmocka_unit_test(test_addresses),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);
 }
