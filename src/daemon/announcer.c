@@ -23,13 +23,35 @@ static void collect(void *arg, const struct dp_mac *m)
 		a->mac[a->n++] = *m;
 }
 
+// -- the pace: many guests that move at once must not flood the network, nor the rings of their neighbours ---------------------
+#define FRAMES_PER_S 2000
+#define FRAMES_AT_ONCE 256
+#define PACE_US 10000 // a wait for more is that long at least
+
+struct pace {
+	uint64_t at_us;
+	int64_t frames; // that may be sent now; below 0 after a round of many
+};
+
+static bool pace_allows(struct pace *p, uint64_t now)
+{
+	uint64_t gone = now - p->at_us < 1000000 ? now - p->at_us : 1000000, fresh = gone * FRAMES_PER_S / 1000000;
+	if (fresh) {
+		p->at_us = now;
+		p->frames = p->frames + (int64_t)fresh < FRAMES_AT_ONCE ? p->frames + (int64_t)fresh : FRAMES_AT_ONCE;
+	}
+	return p->frames > 0;
+}
+
 static void arm(struct vd *vd)
 {
 	uint64_t due = announce_next_due(vd->announce), now = clock_boot_us();
 	if (due == 0)
 		timer_cancel(vd->announce_timer);
+	else if (due > now)
+		timer_arm(vd->announce_timer, due - now);
 	else
-		timer_arm(vd->announce_timer, due > now ? due - now : 0);
+		timer_arm(vd->announce_timer, pace_allows(vd->announce_pace, now) ? 0 : PACE_US);
 }
 
 static void store_job(struct vd *vd, const char *port, const uint8_t mac[6], uint32_t done, uint32_t rounds, uint64_t due)
@@ -51,11 +73,11 @@ static void send_one(struct port *p, const char *kind, const uint8_t *frame, uin
 
 enum round { ROUND_SENT, ROUND_ELSEWHERE };
 
-static enum round send_round(struct port *p, const struct announce_job *job)
+// *frames: how many it took.
+static enum round send_round(struct port *p, const struct announce_job *job, unsigned *frames)
 {
 	struct addresses *a = calloc(1, sizeof(*a));
 	uint8_t frame[NEIGH_FRAME_MAX];
-	unsigned frames = 0;
 	bool elsewhere = false;
 	if (!a)
 		return ROUND_SENT;
@@ -67,8 +89,8 @@ static enum round send_round(struct port *p, const struct announce_job *job)
 			continue;
 		}
 		send_one(p, "rarp", frame, neigh_build_rarp(frame, job->mac, m->vlan), job->mac, job->round);
-		frames++;
-		for (unsigned k = 0; k < m->n_ips; k++, frames++) {
+		++*frames;
+		for (unsigned k = 0; k < m->n_ips; k++, ++*frames) {
 			bool v4 = m->ip[k].family == 4;
 			uint32_t len = v4 ? neigh_build_garp(frame, job->mac, m->vlan, &m->ip[k]) :
 					    neigh_build_na(frame, job->mac, m->vlan, &m->ip[k]);
@@ -76,16 +98,16 @@ static enum round send_round(struct port *p, const struct announce_job *job)
 		}
 	}
 	free(a);
-	if (frames == 0 && elsewhere)
+	if (*frames == 0 && elsewhere)
 		return ROUND_ELSEWHERE;
-	if (frames == 0) { // owed, but a crash came before what was learned had been written
+	if (*frames == 0) { // owed, but a crash came before what was learned had been written
 		dp_mac_claim(p->dp, mac_key(job->mac), 0, DP_MAC_CLAIMED);
 		send_one(p, "rarp", frame, neigh_build_rarp(frame, job->mac, 0), job->mac, job->round);
-		frames = 1;
+		*frames = 1;
 	}
 	char text[18];
 	vd_event(p->vd, p->spec.id, "announce.round", "%s round %u of %u, %u frames", mac_format(job->mac, text), job->round,
-		 job->rounds, frames);
+		 job->rounds, *frames);
 	return ROUND_SENT;
 }
 
@@ -130,7 +152,10 @@ static void take_round(struct vd *vd, const struct announce_job *job)
 #endif
 	if (p && p->drained)
 		p->muted = true;
-	if (!p || p->drained || send_round(p, job) == ROUND_ELSEWHERE) {
+	unsigned frames = 0;
+	bool over = !p || p->drained || send_round(p, job, &frames) == ROUND_ELSEWHERE;
+	vd->announce_pace->frames -= frames;
+	if (over) {
 		announce_cancel(vd->announce, job->port, job->mac);
 		store_job(vd, job->port, job->mac, job->rounds, job->rounds, 0);
 		return;
@@ -145,7 +170,7 @@ static void on_timer(void *arg)
 	struct vd *vd = arg;
 	struct announce_job job;
 	unsigned budget = 64; // messages of front ends come in between
-	while (budget-- && announce_take_due(vd->announce, clock_boot_us(), &job))
+	while (budget-- && pace_allows(vd->announce_pace, clock_boot_us()) && announce_take_due(vd->announce, clock_boot_us(), &job))
 		take_round(vd, &job);
 	arm(vd);
 }
@@ -155,7 +180,8 @@ bool announcer_init(struct vd *vd)
 	vd->announce = announce_new(MAX_JOBS);
 	vd->announce_timer = timer_new(vd->loop, on_timer, vd);
 	vd->recent = calloc(1, sizeof(*vd->recent));
-	return vd->announce && vd->announce_timer && vd->recent;
+	vd->announce_pace = calloc(1, sizeof(*vd->announce_pace));
+	return vd->announce && vd->announce_timer && vd->recent && vd->announce_pace;
 }
 
 void announcer_fini(struct vd *vd)
@@ -163,6 +189,7 @@ void announcer_fini(struct vd *vd)
 	timer_free(vd->announce_timer);
 	announce_free(vd->announce);
 	free(vd->recent);
+	free(vd->announce_pace);
 }
 
 bool announcer_owes(struct port *p, const uint8_t mac[6], struct store_owed *owed)

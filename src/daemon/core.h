@@ -103,6 +103,7 @@ struct vd {
 	uint64_t looked_us;
 	struct announce *announce;
 	struct recent *recent; // announcer.c
+	struct pace *announce_pace; // announcer.c
 	struct vd_sub *subs;
 	bool telling, idle_asked, migrations_dirty, ending;
 	bool keep_failed; // a port that can't be opened stays, and is tried again

@@ -282,6 +282,7 @@ void spec_defaults(struct port_spec *s, enum spec_kind kind)
 	strcpy(s->net, "default");
 	if (kind == SPEC_TAP) {
 		s->queues = 1;
+		s->max_macs = 4096; // a whole network may be behind it
 		strcpy(s->group, "tap"); // all taps of a net are one group by default
 	}
 }

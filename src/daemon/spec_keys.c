@@ -22,7 +22,7 @@ const struct key spec_keys[SPEC_N_KEYS] = {
 	{ "hold-bytes", T_SIZE, K_VHOST, AT(hold_bytes), 0, UINT64_C(1) << 40, 16u << 20, NULL, true, NULL, "how many bytes of them" },
 	{ "mac", T_MACS, K_VHOST, 0, 0, 0, 0, NULL, true, NULL, "M[+M]: the guest's MACs, where nobody else will tell" },
 	{ "filter", T_WORD, K_VHOST, AT(filter), 0, 0, 0, "off|mac", true, NULL, "mac: frames with another source are dropped" },
-	{ "max-macs", T_U32, K_ALL, AT(max_macs), 1, 65536, 64, NULL, true, NULL, "addresses learned behind the port" },
+	{ "max-macs", T_U32, K_ALL, AT(max_macs), 1, 65536, 64, NULL, true, NULL, "addresses learned behind the port (default 64; of a tap 4096)" },
 	{ "memory", T_WORD, K_VHOST, AT(memory), 0, 0, 0, "ram|any", false, NULL, "any: guest memory may be a file on any file system" },
 	{ "rate-in", T_SIZE, K_VHOST, AT(rate_in), 0, UINT64_C(1) << 50, 0, NULL, true, NULL, "bits per second from the guest" },
 	{ "rate-out", T_SIZE, K_VHOST, AT(rate_out), 0, UINT64_C(1) << 50, 0, NULL, true, NULL, "bits per second to the guest" },

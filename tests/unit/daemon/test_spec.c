@@ -169,6 +169,7 @@ static void test_fields(void **state)
 	assert_string_equal(s.label, "a,b");
 	assert_int_equal(s.socket_mode, 0600);
 	assert_int_equal(spec_parse("tap,id=a,ifname=t", &s, &why), OK);
+	assert_int_equal(s.max_macs, 4096);
 	assert_string_equal(s.group, "tap"); // taps do not forward to each other
 	assert_int_equal(s.queues, 1);
 }

@@ -170,6 +170,35 @@ unsigned scene_events(struct store *s, const char *port, const char *type)
 	return c.n;
 }
 
+struct times {
+	struct count want;
+	uint64_t at[8192];
+	unsigned n;
+};
+
+static void take_time(void *arg, uint64_t seq, uint64_t time_us, const char *port, const char *type, const char *detail)
+{
+	struct times *t = arg;
+	unsigned before = t->want.n;
+	count_event(&t->want, seq, time_us, port, type, detail);
+	if (t->want.n != before && t->n < 8192)
+		t->at[t->n++] = time_us;
+}
+
+unsigned scene_events_within(struct store *s, const char *port, const char *type, uint64_t window_us)
+{
+	static struct times t;
+	unsigned most = 0;
+	t = (struct times){ .want = { .port = port, .type = type } };
+	assert_int_equal(store_each_event(s, 0, take_time, &t, NULL), OK);
+	for (unsigned i = 0, from = 0; i < t.n; i++) {
+		while (t.at[i] - t.at[from] > window_us)
+			from++;
+		most = i - from + 1 > most ? i - from + 1 : most;
+	}
+	return most;
+}
+
 static void count_owed(void *arg, const struct store_owed *owed)
 {
 	struct count *c = arg;

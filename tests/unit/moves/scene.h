@@ -46,6 +46,8 @@ const char *scene_call(const struct daemon *d, const char *method, const char *p
 // Counts of the store.
 unsigned scene_events(struct store *s, const char *port, const char *type);
 unsigned scene_owed(struct store *s);
+// The most of them within any window of that length.
+unsigned scene_events_within(struct store *s, const char *port, const char *type, uint64_t window_us);
 // The outcome in the newest record of port in that role: "left", ...; "none" without a record. Static buffer.
 const char *scene_outcome(struct store *s, const char *port, const char *role);
 // A number of that record ("held", "dropped", ...); UINT64_MAX: none.

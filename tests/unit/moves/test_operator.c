@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/bits.h"
+#include "net/neigh.h"
 #include "scene.h"
 #include "wire/vu_table.h"
 
@@ -132,6 +133,36 @@ static void test_destination_added(void **state)
 	scene_clean(&d, s);
 }
 
+// Many addresses at once are announced at a pace that the network bears, and none is left out.
+static void test_pace(void **state)
+{
+	static const char *const ports[] = { "vhost-user,id=a,max-macs=1000", "vhost-user,id=c", NULL };
+	enum { MACS = 120, IPS = 7, ROUNDS = 5 };
+	struct daemon d;
+	struct guest a, c;
+	uint8_t own[6];
+	(void)state;
+	set_up(&d, ports, &a, &c);
+	memcpy(own, a.mac, 6);
+	for (uint32_t i = 0; i < MACS; i++) {
+		frame_mac(a.mac, 1000 + i);
+		for (uint8_t k = 0; k < IPS; k++) {
+			uint8_t frame[NEIGH_FRAME_MAX];
+			struct ip_addr ip = { .family = 4, .addr = { 10, 0, (uint8_t)i, k } };
+			assert_true(net_send(&a.net, frame, neigh_build_garp(frame, a.mac, 0, &ip), NULL, 1000));
+		}
+	}
+	assert_true(net_tx_drain(&a.net, 1000));
+	assert_non_null(strstr(scene_call(&d, "announce", "{\"id\":\"a\"}"), "\"addresses\":121"));
+	guest_hear(&c, own, 0, ROUNDS + 1, 4000); // 4800 frames
+	guest_close(&a);
+	guest_close(&c);
+	struct store *s = scene_end(&d);
+	assert_int_equal(scene_events(s, "a", "announce.round"), (MACS + 1) * ROUNDS);
+	assert_in_range(scene_events_within(s, "a", "announce.round", 100000), 20, (256 + 200 + 64) / (1 + IPS));
+	scene_clean(&d, s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -139,6 +170,7 @@ int main(void)
 		cmocka_unit_test(test_lost),
 		cmocka_unit_test(test_dead_pause),
 		cmocka_unit_test(test_destination_added),
+		cmocka_unit_test(test_pace),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
