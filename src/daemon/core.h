@@ -77,6 +77,7 @@ struct port {
 	bool has_device;
 	struct log_rate rate;
 	struct log_rate journal_rate; // of events that a front end can cause at will
+	struct log_rate record_rate; // of migration records, for the same reason
 	struct timer *hold_timer;
 	uint64_t stopped_us; // when the guest's rings stopped last, 0: they run or never ran
 	struct timeline *arrival; // the destination's record, kept for late moments

@@ -34,9 +34,7 @@ static bool has_configured(const struct port *p, uint64_t mac)
 
 struct find {
 	struct port *of;
-	uint64_t mac;
 	struct port *holder; // of the address, in of's net; NULL: nobody
-	unsigned behind; // how many addresses are behind of
 	uint16_t vlan[16]; // tags that the holder uses with it
 	unsigned n_vlans;
 };
@@ -45,8 +43,7 @@ static void find_mac(void *arg, const struct dp_mac *m)
 {
 	struct find *f = arg;
 	struct port *p = vd_port_by_index(f->of->vd, m->port);
-	f->behind += p == f->of;
-	if (m->mac != f->mac || !p || strcmp(m->net, f->of->spec.net) != 0)
+	if (!p)
 		return;
 	if (f->holder == NULL || p != f->of)
 		f->holder = p;
@@ -58,8 +55,20 @@ static void find_holder(struct find *f, struct port *of, uint64_t mac)
 {
 	memset(f, 0, sizeof(*f));
 	f->of = of;
-	f->mac = mac;
-	dp_macs_each(of->vd->dp, NULL, find_mac, f);
+	dp_macs_of(of->dp, mac, find_mac, f);
+}
+
+static void count_mac(void *arg, const struct dp_mac *m)
+{
+	(void)m;
+	++*(unsigned *)arg;
+}
+
+static unsigned macs_behind(const struct port *p)
+{
+	unsigned n = 0;
+	dp_macs_each(p->vd->dp, p->dp, count_mac, &n);
+	return n;
 }
 
 // The addresses of mac= are the guest's wherever it runs: two ports may name the same one.
@@ -192,7 +201,7 @@ enum err identity_may_claim(struct port *p, const uint8_t mac[6], struct why *wh
 	if (!mac_key_unicast(key))
 		return refuse(why, "no host can have %s", mac_format(mac, text));
 	find_holder(&f, p, key);
-	if (f.holder != p && f.behind >= p->spec.max_macs)
+	if (f.holder != p && macs_behind(p) >= p->spec.max_macs)
 		return refuse(why, "%s: max-macs=%u addresses are here already", mac_format(mac, text), p->spec.max_macs);
 	if (f.holder && f.holder != p && has_configured(f.holder, key) && !has_configured(p, key) && !same_guest(f.holder, p))
 		return refuse(why, "%s is port %s's by its mac=", mac_format(mac, text), f.holder->spec.id);

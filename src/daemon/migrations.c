@@ -81,6 +81,8 @@ void migration_log_on(struct session *s)
 {
 	struct port *p = s->port;
 	uint64_t now = clock_boot_us();
+	if (!log_rate_allows(&p->record_rate))
+		return; // it can ask for a log as often as it likes: the records of others must not be pushed out
 	record_free(p, s->source);
 	s->source = record_open(p, TIMELINE_SOURCE, now);
 	feed(p, s->source, TL_LOG_ON, now);

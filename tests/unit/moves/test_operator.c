@@ -163,6 +163,29 @@ static void test_pace(void **state)
 	scene_clean(&d, s);
 }
 
+// A front end that turns its log on and off pushes no record out of the store.
+static void test_toggles(void **state)
+{
+	static const char *const ports[] = { "vhost-user,id=a", "vhost-user,id=c", NULL };
+	struct daemon d;
+	struct guest a, c;
+	(void)state;
+	set_up(&d, ports, &a, &c);
+	int log = memfd_create("log", MFD_CLOEXEC);
+	assert_true(log >= 0 && ftruncate(log, LOG_BYTES) == 0);
+	for (unsigned i = 0; i < 60; i++) {
+		assert_int_equal(fe_log_start(a.fe, log, LOG_BYTES, 0), FE_OK);
+		assert_int_equal(fe_log_stop(a.fe), FE_OK);
+	}
+	guest_close(&a);
+	guest_close(&c);
+	struct store *s = scene_end(&d);
+	assert_in_range(scene_events(s, "a", "migration.started"), 1, 20);
+	assert_string_equal(scene_outcome(s, "a", "source"), "returned");
+	scene_clean(&d, s);
+	close(log);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -171,6 +194,7 @@ int main(void)
 		cmocka_unit_test(test_dead_pause),
 		cmocka_unit_test(test_destination_added),
 		cmocka_unit_test(test_pace),
+		cmocka_unit_test(test_toggles),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
