@@ -170,7 +170,8 @@ static void on_timer(void *arg)
 	struct vd *vd = arg;
 	struct announce_job job;
 	unsigned budget = 64; // messages of front ends come in between
-	while (budget-- && pace_allows(vd->announce_pace, clock_boot_us()) && announce_take_due(vd->announce, clock_boot_us(), &job))
+	while (budget-- && pace_allows(vd->announce_pace, clock_boot_us()) &&
+	       announce_take_due(vd->announce, clock_boot_us(), &job))
 		take_round(vd, &job);
 	arm(vd);
 }

@@ -74,7 +74,9 @@ static bool nd_claim(const uint8_t *ip, const uint8_t *nd, struct claim *c)
 		*c = (struct claim){ ip + IP6_SRC, ND_OPT_SOURCE_LL, IP_ROUTER_NOT_SAID, ND_OPTIONS };
 		return nd[ND_TARGET] != 0xff;
 	case ND_TYPE_NA:
-		*c = (struct claim){ nd + ND_TARGET, ND_OPT_TARGET_LL, nd[ND_FLAGS] & ND_FLAG_ROUTER ? IP_ROUTER_YES : IP_ROUTER_NO, ND_OPTIONS };
+		*c = (struct claim){ nd + ND_TARGET, ND_OPT_TARGET_LL, IP_ROUTER_NO, ND_OPTIONS };
+		if (nd[ND_FLAGS] & ND_FLAG_ROUTER)
+			c->router = IP_ROUTER_YES;
 		return nd[ND_TARGET] != 0xff && !(nd[ND_FLAGS] & ND_FLAG_SOLICITED && ip[IP6_DST] == 0xff);
 	default:
 		return false;

@@ -31,17 +31,17 @@ struct addrs {
 
 bool addrs_init(struct addrs *a); // false: no memory
 void addrs_fini(struct addrs *a);
-// key (an fdb_key) behind port claims ip. Whoever had it before, in the key's VLAN, has it no more; of a MAC with ADDRS_PER_MAC
-// of them the oldest goes. What ip says of routers is kept, if it says anything. True if this was news. No room (of the port, or
-// at all): nothing is entered.
+// key (an fdb_key) behind port claims ip. Whoever had it before, in the key's VLAN, has it no more; of a MAC with
+// ADDRS_PER_MAC of them the oldest goes. What ip says of routers is kept, if it says anything. True if this was news. No
+// room (of the port, or at all): nothing is entered.
 bool addrs_add(struct addrs *a, uint64_t key, uint16_t port, const struct ip_addr *ip, uint32_t now_s);
 // The claim of somebody who is not known to the database: only takes it from another MAC. True if it did.
 bool addrs_disown(struct addrs *a, uint64_t key, const struct ip_addr *ip);
 unsigned addrs_get(struct addrs *a, uint64_t key, struct ip_addr out[ADDRS_PER_MAC]); // oldest first
-void addrs_move(struct addrs *a, uint64_t key, uint16_t to); // the MAC is behind another port now, which its addresses count for
-// After changes of the database: where(arg, key) says behind which port a key is. Addresses count for that port; those of a key that
-// is nowhere are dropped if they counted for `gone`, or all of them with ADDRS_ANY (a guest that is silent for long keeps its own
-// until their room is needed). Under the lock for slices only.
+void addrs_move(struct addrs *a, uint64_t key, uint16_t to); // the MAC is behind another port, which they count for now
+// After changes of the database: where(arg, key) says behind which port a key is. Addresses count for that port; those of a
+// key that is nowhere are dropped if they counted for `gone`, or all of them with ADDRS_ANY (a guest that is silent for long
+// keeps its own until their room is needed). Under the lock for slices only.
 #define ADDRS_NOWHERE 0xffffu
 #define ADDRS_ANY 0xfffeu
 typedef uint16_t addrs_where_fn(void *arg, uint64_t key);

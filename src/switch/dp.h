@@ -76,11 +76,11 @@ enum dp_rx_state {
 	DP_RX_STOPPED, // the guest is gone or going: unicast is held (hold-ms, hold-bytes), the rest dropped
 	DP_RX_OFF, // nobody has been here: unicast is dropped and counted
 };
-// The state while no receive ring is published; with a published ring the port runs. When a pause ends in STOPPED or OFF, its frames
-// wait for hold-ms from then on.
+// The state while no receive ring is published; with a published ring the port runs. When a pause ends in STOPPED or OFF,
+// its frames wait for hold-ms from then on.
 void dp_port_rx_state(struct dp_port *port, enum dp_rx_state state);
-// Drain: learn nothing, hold what goes to the port (hold-ms, hold-bytes as ever; a tap holds nothing). On return nothing is on its
-// way there any more. Its end delivers what is held.
+// Drain: learn nothing, hold what goes to the port (hold-ms, hold-bytes as ever; a tap holds nothing). On return nothing is on
+// its way there any more. Its end delivers what is held.
 void dp_port_drain(struct dp_port *port, bool on);
 
 // -- held frames ----------------------------------------------------------------------------------------------------------------
@@ -94,8 +94,8 @@ struct dp_hold_result dp_hold_level(const struct dp_port *port);
 void dp_hold_move(struct dp_port *from, struct dp_port *to);
 // The same for the frames of one destination MAC only (SEND_RARP claims that address, not the others).
 void dp_hold_move_mac(struct dp_port *from, struct dp_port *to, uint64_t mac);
-// Drop what has been held until now_us or longer, counted (hold_dropped, and drops_out by its reason). The data threads drop what is older than hold-ms whenever they
-// touch the port; with nothing arriving the control thread calls this at dp_hold_due.
+// Drop what has been held until now_us or longer, counted (hold_dropped, and drops_out by its reason). The data threads drop
+// what is older than hold-ms whenever they touch the port; with nothing arriving the control thread calls this at dp_hold_due.
 void dp_hold_expire(struct dp_port *port, uint64_t now_us);
 uint64_t dp_hold_due(const struct dp_port *port); // CLOCK_BOOTTIME of the oldest frame's end; 0: nothing is held
 

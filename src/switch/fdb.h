@@ -1,6 +1,6 @@
 // The forwarding database of one net: (VLAN, MAC) -> port. Looked up by data threads without a lock; entered, moved and removed
-// under a mutex, which is taken for new facts only, and by the control thread for FDB_SLICE entries at a time. Ageing is lazy: an entry that was not seen for FDB_AGE_S
-// counts as absent, and nobody wakes up for it.
+// under a mutex, which is taken for new facts only, and by the control thread for FDB_SLICE entries at a time. Ageing is lazy:
+// an entry that was not seen for FDB_AGE_S counts as absent, and nobody wakes up for it.
 #ifndef SWITCH_FDB_H
 #define SWITCH_FDB_H
 
@@ -57,15 +57,15 @@ enum fdb_entered fdb_enter(struct fdb *f, uint64_t key, uint16_t port, enum fdb_
 			   uint16_t *old_port);
 // Renew the age of an entry that fdb_find returned for this port, if it is older than a second. No lock.
 void fdb_touch(struct fdb *f, uint64_t key, uint16_t port, uint32_t now_s);
-// The key is in nobody's mac= any more: a configured entry of `port` is removed, one of another port (the guest runs there) is
-// from now on as good as learned.
+// The key is in nobody's mac= any more: a configured entry of `port` is removed, one of another port (the guest runs there)
+// is from now on as good as learned.
 void fdb_unconfigure(struct fdb *f, uint64_t key, uint16_t port, uint32_t now_s);
 // Remove all entries of port, or point them to `to` if that is not FDB_NO_PORT. Returns how many.
 unsigned fdb_move_port(struct fdb *f, uint16_t port, uint16_t to, uint32_t now_s);
 
 typedef void fdb_each_fn(void *arg, uint64_t key, const struct fdb_hit *hit);
-// Live entries only. Without the lock, so nobody waits for it: an entry that changes meanwhile is seen as it was or as it is. The
-// caller must be a thread for which dp_sync waits, or the control thread.
+// Live entries only. Without the lock, so nobody waits for it: an entry that changes meanwhile is seen as it was or as it is.
+// The caller must be a thread for which dp_sync waits, or the control thread.
 void fdb_each(const struct fdb *f, uint32_t now_s, fdb_each_fn *fn, void *arg);
 unsigned fdb_count_port(const struct fdb *f, uint16_t port, uint32_t now_s);
 

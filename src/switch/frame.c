@@ -64,8 +64,8 @@ static bool learn(struct worker *w, struct frame *f)
 	return true;
 }
 
-// Only of sources that the database has at this port: max-macs bounds them, and they are forgotten with it. Of others the claim still
-// counts against whoever had the address.
+// Only of sources that the database has at this port: max-macs bounds them, and they are forgotten with it. Of others the
+// claim still counts against whoever had the address.
 static void snoop(struct worker *w, struct frame *f)
 {
 	uint8_t buf[NEIGH_SNOOP_BYTES];
