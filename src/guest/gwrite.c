@@ -266,7 +266,7 @@ void gwrite_notify(struct vring *r, bool on)
 {
 	if (on) {
 		if (r->event_idx)
-			used_u16_publish(r, VUSED_AVAIL_EVENT(r->num), r->last_avail);
+			used_u16_publish(r, VUSED_AVAIL_EVENT(r->num), vring_avail_idx(r)); // not last_avail: buffers may be there, and too few
 		used_u16_publish(r, VUSED_FLAGS, 0); // without event index; after a restart a flag may be left over with it, too
 		atomic_thread_fence(memory_order_seq_cst); // our wish is visible before avail.idx is read once more
 	} else if (!r->event_idx) {

@@ -62,7 +62,7 @@ struct gwrite_frame {
 #define GWRITE_FRAME_MIN 32u
 void gwrite_frames(struct vring *r, const struct gwrite_frame *f, unsigned n);
 
-// Ask the driver not to kick (on = false) or to kick for entries behind last_avail (on = true). After switching on the caller
+// Ask the driver not to kick (on = false) or to kick for the next entry that it adds (on = true). After switching on the caller
 // must look at vring_pending once more: a full fence lies between.
 void gwrite_notify(struct vring *r, bool on);
 
