@@ -94,12 +94,12 @@ static void test_gap_of_mover(void **state)
 	(void)state;
 	struct stretch *s = &results.round[0].stretch;
 	s->to_mover.got.gap_us = 40000;
-	s->mover_stall_us = 30000;
+	s->mover_stall_us = 80000;
 	assert_null(red());
-	s->mover_stall_us = 30001;
+	s->mover_stall_us = 80001;
 	assert_string_equal(red(), "longest gap at the moved guest");
 	s->mover_stall_us = 0;
-	s->to_mover.got.gap_us = 70001;
+	s->to_mover.got.gap_us = 120001;
 	assert_string_equal(red(), "longest gap at the moved guest");
 	results.control.to_mover.got.gap_us = 60000; // its own direction is what it is compared with
 	assert_null(red());
