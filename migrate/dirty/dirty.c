@@ -7,6 +7,7 @@
 
 #include "base/bits.h"
 #include "base/guard.h"
+#include "base/nudge.h"
 #include "base/shmfile.h"
 
 enum err dirty_open(struct dirty_log **out, int fd, uint64_t size, uint64_t offset, bool any_file, struct why *why)
@@ -38,6 +39,7 @@ enum err dirty_open(struct dirty_log **out, int fd, uint64_t size, uint64_t offs
 	madvise(log->map, log->map_len, MADV_DONTFORK);
 	log->words = (_Atomic uint64_t *)((uint8_t *)log->map + skip);
 	log->n_bytes = size;
+	atomic_init(&log->doorbell, -1);
 	*out = log;
 	return OK;
 }
@@ -94,8 +96,12 @@ void dirty_mark_pages(struct dirty_log *log, uint64_t first, uint64_t last)
 		uint64_t was = atomic_fetch_or_explicit(&log->words[w], missing, memory_order_seq_cst);
 		set += (unsigned)__builtin_popcountll(missing & ~was);
 	}
-	if (set)
-		atomic_fetch_add_explicit(&log->marked, set, memory_order_relaxed);
+	if (!set)
+		return;
+	atomic_fetch_add_explicit(&log->marked, set, memory_order_relaxed);
+	int bell = atomic_load_explicit(&log->doorbell, memory_order_acquire);
+	if (bell >= 0 && !nudge(bell))
+		atomic_store(&log->doorbell, -1); // its owner makes us wait
 }
 
 void dirty_mark(struct dirty_log *log, uint64_t gpa, uint64_t len)

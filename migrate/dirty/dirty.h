@@ -20,6 +20,7 @@ struct dirty_log {
 	uint64_t map_len;
 	_Atomic bool broken; // a page of the file went away: what is marked there is lost, the session must be given up
 	_Atomic uint64_t marked; // bits that we set and were not set yet: pages logged
+	_Atomic int doorbell; // an eventfd that is rung when bits are set (SET_LOG_FD), borrowed; -1: none
 	_Atomic uint64_t missed; // pages outside the bitmap: each is a page that the front end may lose
 };
 

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/fd.h"
+#include "base/nudge.h"
 #include "dev/dev_int.h"
 
 // A log that does not reach to the end of memory would lose pages in silence: it is refused, with the table or with the log,
@@ -45,6 +46,7 @@ enum err dev_on_set_log_base(struct dev *dev, const struct dev_req *req, struct 
 		e = dirty_open(&txn->log, req->msg->fds[0], l->size, l->offset, dev->conf.any_memory, why);
 	if (e != OK)
 		return e;
+	atomic_store(&txn->log->doorbell, dev->log_fd);
 	txn->log_set = true;
 	txn->next.has_log = true;
 	txn->next.log_size = l->size;
@@ -56,7 +58,10 @@ enum err dev_on_set_log_base(struct dev *dev, const struct dev_req *req, struct 
 enum err dev_on_set_log_fd(struct dev *dev, const struct dev_req *req, struct dev_txn *txn, struct why *why)
 {
 	(void)dev;
-	(void)why;
+	if (!nudge_is_eventfd(req->msg->fds[0]))
+		return refuse(why, "descriptor is not an eventfd");
+	if (fd_set_nonblock(req->msg->fds[0], true) != 0)
+		return refuse(why, "descriptor can't be made non-blocking");
 	txn->fd_kind = DEV_FD_LOG;
 	txn->fd = fd_take(&req->msg->fds[0]);
 	return OK;

@@ -121,6 +121,18 @@ static uint16_t start_at(struct dev *dev, unsigned q, const struct vring *ring)
 	return base;
 }
 
+// The old one is closed only when no data thread can ring it any more.
+static void set_doorbell(struct dev *dev, int fd)
+{
+	int old = dev->log_fd;
+	dev->log_fd = fd;
+	if (dev->log) {
+		atomic_store(&dev->log->doorbell, fd);
+		dev->ops->sync(dev->arg);
+	}
+	fd_reset(&old);
+}
+
 static void swap_fd(struct dev *dev, struct dev_txn *txn)
 {
 	struct dev_ring *r = &dev->ring[txn->fd_q];
@@ -135,7 +147,7 @@ static void swap_fd(struct dev *dev, struct dev_txn *txn)
 		fd_replace(&r->err, fd_take(&txn->fd));
 		return;
 	case DEV_FD_LOG:
-		fd_replace(&dev->log_fd, fd_take(&txn->fd));
+		set_doorbell(dev, fd_take(&txn->fd));
 		return;
 	case DEV_FD_CALL: // a running ring goes on: publish the new one, wait, close the old one, signal the new one once
 		old = r->call;

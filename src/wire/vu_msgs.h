@@ -48,7 +48,7 @@
 	    VU_MEMORY, VU_R_LOG, VU_CLOSE, set_log_base, \
 	    "the log is echoed in the reply; the new map is there before the old one goes") \
 	ROW(7, SET_LOG_FD, VU_P_NONE, LEN_EXACT(0), VU_FDS_ONE, GATE_ALWAYS, VU_IN_OWNED, VU_Q_NO, \
-	    VU_MEMORY, VU_R_ACK, VU_NACK_GO_ON, set_log_fd, "optional doorbell: kept, not rung") \
+	    VU_MEMORY, VU_R_ACK, VU_NACK_GO_ON, set_log_fd, "optional doorbell: rung when bits of the log are set") \
 	ROW(8, SET_VRING_NUM, VU_P_STATE, LEN_EXACT(8), VU_FDS_NONE, GATE_ALWAYS, VU_IN_OWNED | VU_RING_IDLE, VU_Q_STATE, \
 	    VU_QUEUE, VU_R_ACK, VU_NACK_CLOSE, set_vring_num, "ring size") \
 	ROW(9, SET_VRING_ADDR, VU_P_ADDR, LEN_EXACT(40), VU_FDS_NONE, GATE_ALWAYS, VU_IN_OWNED | VU_RING_ANY, VU_Q_ADDR, \

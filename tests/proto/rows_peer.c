@@ -2,11 +2,14 @@
 // that vanishes under a ring that only sends. Every case ends with the innocent pair (bed_case_end).
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "driver/flog.h"
 #include "proto/lan.h"
 #include "proto/rows.h"
+#include "wire/vu_table.h"
 
 static bool closes(const struct fe *fe)
 {
@@ -152,11 +155,46 @@ static void run_other_ones_memory(struct bed *b)
 	}
 }
 
+// SET_LOG_FD: rung when a page is logged, not when none is; a new one takes the place of the old.
+static void run_doorbell(struct bed *b)
+{
+	struct lan l;
+	if (!bed_case_begin(b, "the log's doorbell"))
+		return;
+	if (lan_open(&l, b, 2, NULL, NULL, 0)) {
+		struct flog *log = flog_new(l.fe[1]->mem, 0);
+		uint64_t count;
+		for (unsigned i = 0; log != NULL && i < 2; i++) {
+			int bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+			if (fe_ack(l.fe[1], VU_SET_LOG_FD, NULL, 0, &bell, 1) != FE_OK)
+				bed_fail(b, "SET_LOG_FD: %s", l.fe[1]->err_text);
+			if (i == 0 && fe_log_start(l.fe[1], log->fd, log->bytes, 0) != FE_OK)
+				bed_fail(b, "log start: %s", l.fe[1]->err_text);
+			ssize_t ignored = read(bell, &count, sizeof(count));
+			(void)ignored;
+			flog_harvest(log);
+			daemon_nap(20);
+			if (read(bell, &count, sizeof(count)) > 0)
+				bed_fail(b, "it rings although nothing is written");
+			lan_both(&l, 3);
+			if (read(bell, &count, sizeof(count)) != (ssize_t)sizeof(count))
+				bed_fail(b, "doorbell %u is not rung", i);
+			close(bell);
+		}
+		fe_log_stop(l.fe[1]);
+		fe_barrier(l.fe[1]);
+		flog_free(log);
+	}
+	lan_close(&l);
+	bed_case_end(b);
+}
+
 const struct bed_row rows_peer[] = {
 	{"blocking call", run_blocking_call},
 	{"blocking err", run_blocking_err},
 	{"no eventfds", run_not_eventfds},
 	{"sender's memory", run_sender_without_memory},
 	{"other one's memory", run_other_ones_memory},
+	{"doorbell", run_doorbell},
 	{NULL, NULL},
 };
