@@ -174,8 +174,9 @@ static void run_doorbell(struct bed *b)
 			(void)ignored;
 			flog_harvest(log);
 			daemon_nap(20);
-			if (read(bell, &count, sizeof(count)) > 0)
-				bed_fail(b, "it rings although nothing is written");
+			bool rang = read(bell, &count, sizeof(count)) > 0; // the switch's announcements may come in between
+			if (flog_harvest(log) == 0 && rang)
+				bed_fail(b, "it rings although nothing is logged");
 			lan_both(&l, 3);
 			if (read(bell, &count, sizeof(count)) != (ssize_t)sizeof(count))
 				bed_fail(b, "doorbell %u is not rung", i);
