@@ -170,12 +170,17 @@ static void run_doorbell(struct bed *b)
 				bed_fail(b, "SET_LOG_FD: %s", l.fe[1]->err_text);
 			if (i == 0 && fe_log_start(l.fe[1], log->fd, log->bytes, 0) != FE_OK)
 				bed_fail(b, "log start: %s", l.fe[1]->err_text);
-			ssize_t ignored = read(bell, &count, sizeof(count));
-			(void)ignored;
-			flog_harvest(log);
-			daemon_nap(20);
-			bool rang = read(bell, &count, sizeof(count)) > 0; // the switch's announcements may come in between
-			if (flog_harvest(log) == 0 && rang)
+			// The switch's announcements may come in between, and one may have its bit taken and its ring still to come: not thrice.
+			unsigned rang_for_nothing = 0;
+			for (unsigned k = 0; k < 3; k++) {
+				flog_harvest(log);
+				ssize_t ignored = read(bell, &count, sizeof(count));
+				(void)ignored;
+				daemon_nap(20);
+				bool rang = read(bell, &count, sizeof(count)) > 0;
+				rang_for_nothing += flog_harvest(log) == 0 && rang;
+			}
+			if (rang_for_nothing == 3)
 				bed_fail(b, "it rings although nothing is logged");
 			lan_both(&l, 3);
 			if (read(bell, &count, sizeof(count)) != (ssize_t)sizeof(count))
