@@ -40,7 +40,7 @@ void lane_post_all(struct lane *l);
 unsigned lane_reap(struct lane *l);
 // Offer up to max frames of those that lie in the buffers, and show them; a kick only if the device wants one.
 unsigned lane_send(struct lane *l, unsigned max);
-// Take up to max frames in and give their buffers back. check (may be NULL) is shown one frame in 64 whose buffer is whole.
+// Take up to max frames in and give their buffers back. check (may be NULL) is shown one frame in 61 whose buffer is whole.
 typedef void lane_check(void *arg, const uint8_t *header, const uint8_t *frame, uint32_t len);
 unsigned lane_receive(struct lane *l, unsigned max, lane_check *check, void *arg);
 
