@@ -5,9 +5,9 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "base/progress.h"
 #include "bench/guest.h"
 #include "bench/rows.h"
-#include "bench/say.h"
 #include "bench/usage.h"
 
 #define SETTLE_MS 1500 // what a start leaves to do later is done

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/progress.h"
 #include "bench/compare.h"
 #include "bench/html.h"
 #include "bench/judge.h"
@@ -11,7 +12,6 @@
 #include "bench/prio.h"
 #include "bench/record.h"
 #include "bench/rows.h"
-#include "bench/say.h"
 #include "bench/table.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_CANNOT = 3 };

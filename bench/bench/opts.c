@@ -7,8 +7,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/progress.h"
 #include "bench/plan.h"
-#include "bench/say.h"
 
 enum option_id {
 	O_BACKEND = 256,

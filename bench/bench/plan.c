@@ -1,8 +1,8 @@
 #include "bench/plan.h"
+#include "base/progress.h"
 
 #include <string.h>
 
-#include "bench/say.h"
 
 #define SMALL_SET (128u << 10) // well below any L2
 #define LARGE_SET (32u << 20) // well above

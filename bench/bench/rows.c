@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/progress.h"
 #include "bench/judge.h"
-#include "bench/say.h"
 
 // Where a process has its memory decides about caches: processes and guests are made anew every few pairs, so that the
 // spread of a run holds that, too.

@@ -2,9 +2,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/progress.h"
 #include "bench/place.h"
 #include "bench/rows.h"
-#include "bench/say.h"
 
 #define STEPS 9
 #define SLACK 0.01 // received this much less than offered counts as kept up: the edges of a stretch

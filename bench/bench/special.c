@@ -4,10 +4,10 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/progress.h"
 #include "bench/guest.h"
 #include "bench/place.h"
 #include "bench/rows.h"
-#include "bench/say.h"
 #include "bench/stat.h"
 
 #define ACKS 500

@@ -3,8 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/progress.h"
 #include "bench/judge.h"
-#include "bench/say.h"
 #include "bench/stat.h"
 
 const char *table_text(const json_t *o, const char *key)

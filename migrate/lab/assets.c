@@ -1,4 +1,5 @@
 #include "lab/assets.h"
+#include "base/progress.h"
 
 #include <glob.h>
 #include <libgen.h>
@@ -7,7 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "lab/progress.h"
 
 #if defined(__aarch64__)
 #define QEMU_NAME "qemu-system-aarch64"

@@ -7,10 +7,10 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/progress.h"
 #include "lab/args.h"
 #include "lab/assets.h"
 #include "lab/netns.h"
-#include "lab/progress.h"
 #include "lab/qemu.h"
 
 #define READY_LIMIT_US 20000000

@@ -6,9 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/progress.h"
 #include "lab/opts.h"
 #include "lab/proc.h"
-#include "lab/progress.h"
 #include "lab/report.h"
 #include "lab/scenario.h"
 #include "lab/verdict.h"

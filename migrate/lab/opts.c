@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/progress.h"
 #include "lab/agent_proto.h"
-#include "lab/progress.h"
 
 enum option_id {
 	O_QEMU_SRC = 256, O_QEMU_DST, O_MACHINE, O_ACCEL, O_KERNEL, O_INITRD, O_IMAGE, O_QEMU_ARG, O_PARAM, O_CAP, O_ROUNDS, O_RATE,

@@ -4,10 +4,10 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/progress.h"
 #include "lab/guest_run.h"
 #include "lab/migration.h"
 #include "lab/netns.h"
-#include "lab/progress.h"
 #include "lab/verify_ram.h"
 
 #define MIGRATION_LIMIT_US 180000000

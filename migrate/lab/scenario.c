@@ -5,10 +5,10 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/progress.h"
 #include "lab/guest_run.h"
 #include "lab/initrd.h"
 #include "lab/netns.h"
-#include "lab/progress.h"
 #include "lab/round.h"
 
 #define BOOT_LIMIT_US 90000000

@@ -1,5 +1,6 @@
-#include "bench/say.h"
+#include "base/progress.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -10,7 +11,7 @@ static void say(const char *head, const char *fmt, va_list ap)
 {
 	char text[600];
 	vsnprintf(text, sizeof(text), fmt, ap);
-	fprintf(stderr, "%s%s\n", head, text);
+	fprintf(stderr, "%s: %s%s\n", program_invocation_short_name, head, text);
 }
 
 void progress(const char *fmt, ...)
@@ -20,7 +21,7 @@ void progress(const char *fmt, ...)
 	if (!start_us)
 		start_us = now;
 	char head[40];
-	snprintf(head, sizeof(head), "vringbench: %6.1f s  ", (double)(now - start_us) / 1e6);
+	snprintf(head, sizeof(head), "%6.1f s  ", (double)(now - start_us) / 1e6);
 	va_list ap;
 	va_start(ap, fmt);
 	say(head, fmt, ap);
@@ -31,6 +32,6 @@ void complain(const char *fmt, ...)
 {
 	va_list ap;
 	va_start(ap, fmt);
-	say("vringbench: ", fmt, ap);
+	say("", fmt, ap);
 	va_end(ap);
 }
