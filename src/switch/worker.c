@@ -300,6 +300,7 @@ static void work(struct worker *w, uint64_t from)
 			w->tried |= n > 0;
 			for (int i = 0; i < n; i++)
 				on_event(w, ev[i].data.u64);
+			poll_rings(w); // those without a kick descriptor have no other moment while the others are busy
 		}
 	}
 }
