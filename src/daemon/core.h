@@ -76,6 +76,10 @@ struct port {
 	struct store_device device;
 	bool has_device;
 	struct log_rate rate;
+	struct peer_events { // in the present window
+		uint64_t window_us;
+		uint32_t used, left_out;
+	} peer_events;
 	struct log_rate journal_rate; // of events that a front end can cause at will
 	struct log_rate record_rate; // of migration records, for the same reason
 	struct timer *hold_timer;
@@ -113,6 +117,8 @@ struct vd {
 // vd.c
 void vd_idle_soon(struct vd *vd); // let the store tidy up when this turn is over
 void vd_store_failed(struct vd *vd, const char *what, const struct why *why);
+// An event that a front end can cause as often as it likes: the journal keeps 60 of a port in 10 s, and how many it left out.
+void port_event(struct port *p, const char *type, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 bool log_rate_allows(struct log_rate *rate); // the same bound for what is no line: 10 at once, one a second
 
 // A failed port's pauses: the first, doubled up to the most.

@@ -58,17 +58,15 @@ void vd_unsubscribe(struct vd *vd, struct vd_sub *sub)
 		sweep(vd);
 }
 
-void vd_event(struct vd *vd, const char *port, const char *type, const char *fmt, ...)
+// stored: into the journal, too.
+static void tell(struct vd *vd, const char *port, const char *type, bool stored, const char *fmt, va_list ap)
 {
 	char detail[400];
-	va_list ap;
-	va_start(ap, fmt);
 	vsnprintf(detail, sizeof(detail), fmt, ap);
-	va_end(ap);
 	utf8_mend(detail); // it may have been cut
 	struct vd_event ev = { .time_us = clock_wall_us(), .port = port, .type = type, .detail = detail };
 	struct why why;
-	if (store_event_add(vd->store, ev.time_us, port, type, detail, &ev.seq, &why) != OK) {
+	if (stored && store_event_add(vd->store, ev.time_us, port, type, detail, &ev.seq, &why) != OK) {
 		ev.seq = 0;
 		vd_store_failed(vd, port, &why);
 	}
@@ -81,4 +79,33 @@ void vd_event(struct vd *vd, const char *port, const char *type, const char *fmt
 			s->fn(s->arg, &ev);
 	vd->telling = false;
 	sweep(vd);
+}
+
+void vd_event(struct vd *vd, const char *port, const char *type, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	tell(vd, port, type, true, fmt, ap);
+	va_end(ap);
+}
+
+#define PEER_EVENTS 60u // more than a migration there and back makes
+#define PEER_EVENTS_US 10000000u
+
+void port_event(struct port *p, const char *type, const char *fmt, ...)
+{
+	struct peer_events *r = &p->peer_events;
+	uint64_t now = clock_boot_us();
+	if (now - r->window_us >= PEER_EVENTS_US) {
+		if (r->left_out)
+			vd_event(p->vd, p->spec.id, "port.events_left_out", "%u events of this port were not kept", r->left_out);
+		*r = (struct peer_events){ .window_us = now };
+	}
+	bool stored = r->used < PEER_EVENTS;
+	r->used += stored;
+	r->left_out += !stored;
+	va_list ap;
+	va_start(ap, fmt);
+	tell(p->vd, p->spec.id, type, stored, fmt, ap); // whoever waits for a state is told all the same
+	va_end(ap);
 }

@@ -232,7 +232,7 @@ void port_on_connection(struct port *p, int fd)
 	s->pid = peer.pid;
 	s->uid = peer.uid;
 	p->session[slot] = s;
-	vd_event(p->vd, p->spec.id, "port.connected", "pid %d uid %u", (int)peer.pid, (unsigned)peer.uid);
+	port_event(p, "port.connected", "pid %d uid %u", (int)peer.pid, (unsigned)peer.uid);
 	port_tell(p);
 }
 

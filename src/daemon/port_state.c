@@ -57,7 +57,7 @@ void port_tell(struct port *p)
 	snprintf(type, sizeof(type), "port.%s", state_names[now]);
 	const char *reason, *hint;
 	port_explain(p, &reason, &hint);
-	vd_event(p->vd, p->spec.id, type, "%s", reason);
+	port_event(p, type, "%s", reason);
 	log_debug("port %s: %s%s%s", p->spec.id, state_names[now], reason[0] ? ": " : "", reason);
 }
 

@@ -113,10 +113,9 @@ static void on_ring_stop(struct session *s, unsigned q)
 		s->in_use = false;
 		identity_stopped(p, s);
 	}
-	if (!s->live) {
-		device_put(p);
+	device_put(p); // with each ring: a kill between two of them must not lose the first one's base
+	if (!s->live)
 		port_next_session(p);
-	}
 }
 
 // The base that the last stop answered is only good for a front end that comes back after it; a ring that ran since has moved on,
@@ -133,7 +132,7 @@ static void on_ring_start(struct session *s, unsigned q)
 	if (!known || again || base == last)
 		return;
 	log_rated(&p->rate, base ? LOG_LWARN : LOG_LINFO, "port %s: ring %u: base %u is given, %u was the last", p->spec.id, q, base, last);
-	vd_event(p->vd, p->spec.id, "store.base_differs", "ring %u: given %u, last known %u", q, base, last);
+	port_event(p, "store.base_differs", "ring %u: given %u, last known %u", q, base, last);
 }
 
 static void op_event(void *arg, enum dev_event ev, unsigned q, const char *detail)
@@ -145,14 +144,14 @@ static void op_event(void *arg, enum dev_event ev, unsigned q, const char *detai
 		on_refused(s, detail);
 		break;
 	case DEV_EV_NEGOTIATED:
-		vd_event(p->vd, p->spec.id, "port.negotiated", "%s", detail);
+		port_event(p, "port.negotiated", "%s", detail);
 		break;
 	case DEV_EV_LOG_START:
-		vd_event(p->vd, p->spec.id, "migration.log_on", "%s", detail);
+		port_event(p, "migration.log_on", "%s", detail);
 		migration_log_on(s);
 		break;
 	case DEV_EV_LOG_STOP:
-		vd_event(p->vd, p->spec.id, "migration.log_off", "%s", detail);
+		port_event(p, "migration.log_off", "%s", detail);
 		migration_log_off(s);
 		break;
 	case DEV_EV_RING_STOP:
@@ -160,7 +159,7 @@ static void op_event(void *arg, enum dev_event ev, unsigned q, const char *detai
 		break;
 	case DEV_EV_BASE_DIFFERS:
 		log_rated(&p->rate, LOG_LWARN, "port %s: ring %u: %s", p->spec.id, q, detail);
-		vd_event(p->vd, p->spec.id, "store.base_differs", "ring %u: %s", q, detail);
+		port_event(p, "store.base_differs", "ring %u: %s", q, detail);
 		break;
 	case DEV_EV_RING_START:
 		on_ring_start(s, q);
@@ -222,7 +221,7 @@ void session_over(struct session *s, bool clean, const char *reason)
 		if (dev_logging(s->dev))
 			dev_give_up(s->dev); // whatever was written and not logged: the front end takes it all
 	}
-	vd_event(p->vd, p->spec.id, "port.disconnected", "pid %d: %s", (int)s->pid, reason);
+	port_event(p, "port.disconnected", "pid %d: %s", (int)s->pid, reason);
 	port_session_over(p, s);
 }
 

@@ -186,6 +186,33 @@ static void test_toggles(void **state)
 	close(log);
 }
 
+// Nor does one that comes and goes push anything out of the journal; what was left out is told.
+static void test_journal(void **state)
+{
+	static const char *const ports[] = { "vhost-user,id=a", "vhost-user,id=c", NULL };
+	struct daemon d;
+	struct guest a, c;
+	(void)state;
+	set_up(&d, ports, &a, &c);
+	guest_close(&a);
+	for (unsigned i = 0; i < 500; i++) {
+		int sock = conn_connect(daemon_path(&d, "a"), 3000);
+		assert_true(sock >= 0);
+		close(sock);
+		daemon_nap(i % 50 == 49 ? 20 : 0);
+	}
+	const char *waited = scene_call(&d, "wait", "{\"id\":\"a\",\"state\":\"listening\",\"timeout_ms\":5000}");
+	assert_non_null(strstr(waited, "listening")); // who waits is told, journal or not
+	daemon_nap(10100);
+	close(conn_connect(daemon_path(&d, "a"), 3000));
+	daemon_nap(100);
+	guest_close(&c);
+	struct store *s = scene_end(&d);
+	assert_in_range(scene_events(s, "a", "port.connected") + scene_events(s, "a", "port.disconnected"), 10, 66);
+	assert_int_equal(scene_events(s, "a", "port.events_left_out"), 1);
+	scene_clean(&d, s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -195,6 +222,7 @@ int main(void)
 		cmocka_unit_test(test_destination_added),
 		cmocka_unit_test(test_pace),
 		cmocka_unit_test(test_toggles),
+		cmocka_unit_test(test_journal),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
