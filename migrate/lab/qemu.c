@@ -55,8 +55,9 @@ static void add_net(struct args *a, const struct vm_spec *s)
 }
 
 // After a migration a TCG guest runs code that is not translated yet, and each instruction on the way of its first frame
-// counts: a plain CPU, no mitigations, a clock that is read without leaving the translated code.
-#define SHORT_WAY "mitigations=off tsc=reliable"
+// counts: a plain CPU, no mitigations, a clock that is read without leaving the translated code. And on a busy host such a guest may
+// think that its timer does not work, and panic.
+#define SHORT_WAY "mitigations=off tsc=reliable no_timer_check"
 #if defined(__aarch64__)
 #define PLAIN_CPU "max"
 #else
@@ -168,6 +169,24 @@ enum err vm_meet(struct vm *vm, uint64_t until_us, struct why *why)
 	if (e == OK)
 		e = agent_sync(&vm->agent, why);
 	return vm_explain(vm, e, why);
+}
+
+bool vm_said(const struct vm *vm, const char *text, char *last, size_t size)
+{
+	char path[300], line[300];
+	bool found = false;
+	snprintf(path, sizeof(path), "%s/console", vm->dir);
+	FILE *f = fopen(path, "re");
+	last[0] = 0;
+	while (f && fgets(line, sizeof(line), f)) {
+		line[strcspn(line, "\r\n")] = 0;
+		found = found || strstr(line, text);
+		if (line[0])
+			snprintf(last, size, "%s", line);
+	}
+	if (f)
+		fclose(f);
+	return found;
 }
 
 void vm_end(struct vm *vm)

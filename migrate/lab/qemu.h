@@ -43,6 +43,8 @@ uint64_t vm_memory_bytes(const struct opts *o, const struct assets *a, bool kvm)
 enum err vm_start(struct vm *vm, const char *name, const struct vm_spec *spec, struct why *why);
 // Connect to the agent and wait until it answers.
 enum err vm_meet(struct vm *vm, uint64_t until_us, struct why *why);
+// Has its console shown text? last: the last line that it showed, "" if none.
+bool vm_said(const struct vm *vm, const char *text, char *last, size_t size);
 void vm_end(struct vm *vm);
 // Add why it died to a reason, if it did.
 enum err vm_explain(struct vm *vm, enum err e, struct why *why);
