@@ -38,6 +38,8 @@ static enum err conn_put(struct store *s, const struct snap *n, struct why *why)
 	bind_int(&b, n->has_log);
 	bind_int(&b, n->log_size);
 	bind_int(&b, n->log_offset);
+	bind_int(&b, n->log_from);
+	bind_int(&b, n->bell_from);
 	bind_seal(&b);
 	return stmt_run(s, b.st, why);
 }
@@ -54,6 +56,8 @@ static enum err regions_put(struct store *s, const struct snap *n, struct why *w
 		bind_int(&b, n->region[i].size);
 		bind_int(&b, n->region[i].user_addr);
 		bind_int(&b, n->region[i].mmap_offset);
+		bind_int(&b, n->region[i].from);
+		bind_int(&b, n->region[i].from_n);
 		bind_seal(&b);
 		e = stmt_run(s, b.st, why);
 	}
@@ -77,6 +81,9 @@ static enum err ring_put(struct store *s, const struct snap *n, unsigned i, stru
 	bind_int(&b, r->kick);
 	bind_int(&b, r->call);
 	bind_int(&b, r->err);
+	bind_int(&b, r->kick_from);
+	bind_int(&b, r->call_from);
+	bind_int(&b, r->err_from);
 	bind_int(&b, r->addr_flags);
 	bind_int(&b, r->desc);
 	bind_int(&b, r->used);
@@ -175,6 +182,8 @@ static enum err conn_load(struct snap *n, sqlite3_stmt *st, struct why *why)
 	n->has_log = row_bool(&r);
 	n->log_size = row_int(&r);
 	n->log_offset = row_int(&r);
+	n->log_from = row_int(&r);
+	n->bell_from = row_int(&r);
 	return row_seal(&r, "connection", why);
 }
 
@@ -190,6 +199,8 @@ static enum err region_load(struct snap *n, sqlite3_stmt *st, struct why *why)
 	g->size = row_int(&r);
 	g->user_addr = row_int(&r);
 	g->mmap_offset = row_int(&r);
+	g->from = row_int(&r);
+	g->from_n = (uint32_t)row_max(&r, UINT32_MAX);
 	return row_seal(&r, "region", why);
 }
 
@@ -209,6 +220,9 @@ static enum err ring_load(struct snap *n, sqlite3_stmt *st, struct why *why)
 	g->kick = (uint8_t)row_max(&r, UINT8_MAX);
 	g->call = (uint8_t)row_max(&r, UINT8_MAX);
 	g->err = (uint8_t)row_max(&r, UINT8_MAX);
+	g->kick_from = row_int(&r);
+	g->call_from = row_int(&r);
+	g->err_from = row_int(&r);
 	g->addr_flags = (uint32_t)row_max(&r, UINT32_MAX);
 	g->desc = row_int(&r);
 	g->used = row_int(&r);

@@ -19,15 +19,15 @@ static const struct dump_table {
 	const char *name, *format, *sql;
 } tables[] = {
 	{ "meta", "suuu", "SELECT boot,life,next_epoch,next_migration FROM meta ORDER BY id" },
-	{ "conn", "susuuhxbxbxbibuu",
+	{ "conn", "susuuhxbxbxbibuuuu",
 	  "SELECT port,epoch,boot,life,seq,reply,features_offered,has_features,features_acked,has_protocol,protocol_features,"
-	  "owned,mtu,has_log,log_size,log_offset FROM applied LEFT JOIN conn USING(epoch) ORDER BY epoch" },
-	{ "region", "suixuxu",
-	  "SELECT port,epoch,idx AS 'index',guest_addr,size,user_addr,mmap_offset FROM region LEFT JOIN applied USING(epoch) "
+	  "owned,mtu,has_log,log_size,log_offset,log_from,bell_from FROM applied LEFT JOIN conn USING(epoch) ORDER BY epoch" },
+	{ "region", "suixuxuui",
+	  "SELECT port,epoch,idx AS 'index',guest_addr,size,user_addr,mmap_offset,fd_from,fd_n FROM region LEFT JOIN applied USING(epoch) "
 	  "ORDER BY epoch,idx" },
-	{ "ring", "suiiibbbbbfffxxxxx",
-	  "SELECT port,epoch,idx AS 'index',num,base,base_given,has_addr,started,enabled,ever_disabled,kick,call,err,addr_flags,"
-	  "desc,used,avail,log FROM ring LEFT JOIN applied USING(epoch) ORDER BY epoch,idx" },
+	{ "ring", "suiiibbbbbfffuuuxxxxx",
+	  "SELECT port,epoch,idx AS 'index',num,base,base_given,has_addr,started,enabled,ever_disabled,kick,call,err,kick_from,call_from,"
+	  "err_from,addr_flags,desc,used,avail,log FROM ring LEFT JOIN applied USING(epoch) ORDER BY epoch,idx" },
 	{ "device", "ssxxxiubxh",
 	  "SELECT port,boot,features_offered,features_acked,protocol_features,compat,generation,pinned,last_base_set,last_base "
 	  "FROM device ORDER BY port" },

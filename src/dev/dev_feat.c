@@ -37,7 +37,7 @@ enum err dev_on_set_features(struct dev *dev, const struct dev_req *req, struct 
 		txn->log_set = true; // nothing else tells us to let go of the log
 		txn->log = NULL;
 		txn->next.has_log = false;
-		txn->next.log_size = txn->next.log_offset = 0;
+		txn->next.log_size = txn->next.log_offset = txn->next.log_from = 0;
 	}
 	return OK;
 }

@@ -26,7 +26,7 @@ enum err dev_on_set_mem_table(struct dev *dev, const struct dev_req *req, struct
 		spec[i] = (struct mem_spec){ m->region[i].guest_addr, m->region[i].size, m->region[i].user_addr,
 					     m->region[i].mmap_offset };
 		txn->next.region[i] = (struct snap_region){ m->region[i].guest_addr, m->region[i].size, m->region[i].user_addr,
-							    m->region[i].mmap_offset };
+							    m->region[i].mmap_offset, req->msg->seq, i };
 	}
 	for (uint32_t i = m->n; i < SNAP_MAX_REGIONS; i++)
 		txn->next.region[i] = (struct snap_region){ 0 };
@@ -51,6 +51,7 @@ enum err dev_on_set_log_base(struct dev *dev, const struct dev_req *req, struct 
 	txn->next.has_log = true;
 	txn->next.log_size = l->size;
 	txn->next.log_offset = l->offset;
+	txn->next.log_from = req->msg->seq;
 	txn->log_echo = *l;
 	return OK;
 }
@@ -63,6 +64,7 @@ enum err dev_on_set_log_fd(struct dev *dev, const struct dev_req *req, struct de
 	if (fd_set_nonblock(req->msg->fds[0], true) != 0)
 		return refuse(why, "descriptor can't be made non-blocking");
 	txn->fd_kind = DEV_FD_LOG;
+	txn->next.bell_from = req->msg->seq;
 	txn->fd = fd_take(&req->msg->fds[0]);
 	return OK;
 }

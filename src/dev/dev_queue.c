@@ -61,7 +61,7 @@ enum err dev_on_get_vring_base(struct dev *dev, const struct dev_req *req, struc
 	}
 	txn->state = (struct vu_state){ .index = req->q, .num = r->base };
 	*r = (struct snap_ring){ .num = r->num, .base = r->base, .base_given = true, .enabled = r->enabled,
-				 .ever_disabled = r->ever_disabled, .err = r->err };
+				 .ever_disabled = r->ever_disabled, .err = r->err, .err_from = r->err_from };
 	bool any = false;
 	for (unsigned q = 0; q < dev->n_rings; q++)
 		any = any || txn->next.ring[q].started;
@@ -70,7 +70,7 @@ enum err dev_on_get_vring_base(struct dev *dev, const struct dev_req *req, struc
 		// into this one then is never read. Without it the log gate is closed until SET_LOG_BASE.
 		txn->log_set = true;
 		txn->next.has_log = false;
-		txn->next.log_size = txn->next.log_offset = 0;
+		txn->next.log_size = txn->next.log_offset = txn->next.log_from = 0;
 	}
 	return OK;
 }
@@ -85,7 +85,8 @@ static enum err check_notifier(int fd, unsigned q, struct why *why)
 	return OK;
 }
 
-static enum err take_notifier(const struct dev_req *req, struct dev_txn *txn, enum dev_fd_kind kind, uint8_t *how, struct why *why)
+static enum err take_notifier(const struct dev_req *req, struct dev_txn *txn, enum dev_fd_kind kind, uint8_t *how, uint64_t *from,
+			      struct why *why)
 {
 	bool none = (req->body->u64 & VU_RING_NOFD) != 0;
 	if (!none) {
@@ -97,26 +98,30 @@ static enum err take_notifier(const struct dev_req *req, struct dev_txn *txn, en
 	txn->fd_q = req->q;
 	txn->fd = none ? -1 : fd_take(&req->msg->fds[0]);
 	*how = none ? SNAP_FD_POLL : SNAP_FD_GIVEN;
+	*from = none ? 0 : req->msg->seq;
 	return OK;
 }
 
 enum err dev_on_set_vring_kick(struct dev *dev, const struct dev_req *req, struct dev_txn *txn, struct why *why)
 {
 	(void)dev;
-	txn->next.ring[req->q].started = true;
-	return take_notifier(req, txn, DEV_FD_KICK, &txn->next.ring[req->q].kick, why);
+	struct snap_ring *r = &txn->next.ring[req->q];
+	r->started = true;
+	return take_notifier(req, txn, DEV_FD_KICK, &r->kick, &r->kick_from, why);
 }
 
 enum err dev_on_set_vring_call(struct dev *dev, const struct dev_req *req, struct dev_txn *txn, struct why *why)
 {
 	(void)dev;
-	return take_notifier(req, txn, DEV_FD_CALL, &txn->next.ring[req->q].call, why);
+	struct snap_ring *r = &txn->next.ring[req->q];
+	return take_notifier(req, txn, DEV_FD_CALL, &r->call, &r->call_from, why);
 }
 
 enum err dev_on_set_vring_err(struct dev *dev, const struct dev_req *req, struct dev_txn *txn, struct why *why)
 {
 	(void)dev;
-	return take_notifier(req, txn, DEV_FD_ERR, &txn->next.ring[req->q].err, why);
+	struct snap_ring *r = &txn->next.ring[req->q];
+	return take_notifier(req, txn, DEV_FD_ERR, &r->err, &r->err_from, why);
 }
 
 enum err dev_on_set_vring_enable(struct dev *dev, const struct dev_req *req, struct dev_txn *txn, struct why *why)

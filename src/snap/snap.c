@@ -8,14 +8,15 @@ static bool ring_same(const struct snap_ring *a, const struct snap_ring *b)
 {
 	return a->num == b->num && a->base == b->base && a->base_given == b->base_given && a->has_addr == b->has_addr &&
 	       a->started == b->started && a->enabled == b->enabled && a->ever_disabled == b->ever_disabled &&
-	       a->kick == b->kick && a->call == b->call && a->err == b->err && a->addr_flags == b->addr_flags &&
+	       a->kick == b->kick && a->call == b->call && a->err == b->err && a->kick_from == b->kick_from &&
+	       a->call_from == b->call_from && a->err_from == b->err_from && a->addr_flags == b->addr_flags &&
 	       a->desc == b->desc && a->used == b->used && a->avail == b->avail && a->log == b->log;
 }
 
 static bool region_same(const struct snap_region *a, const struct snap_region *b)
 {
 	return a->guest_addr == b->guest_addr && a->size == b->size && a->user_addr == b->user_addr &&
-	       a->mmap_offset == b->mmap_offset;
+	       a->mmap_offset == b->mmap_offset && a->from == b->from && a->from_n == b->from_n;
 }
 
 static bool conn_same(const struct snap *a, const struct snap *b)
@@ -23,7 +24,8 @@ static bool conn_same(const struct snap *a, const struct snap *b)
 	return a->features_offered == b->features_offered && a->has_features == b->has_features &&
 	       a->features_acked == b->features_acked && a->has_protocol == b->has_protocol &&
 	       a->protocol_features == b->protocol_features && a->owned == b->owned && a->mtu == b->mtu &&
-	       a->has_log == b->has_log && a->log_size == b->log_size && a->log_offset == b->log_offset;
+	       a->has_log == b->has_log && a->log_size == b->log_size && a->log_offset == b->log_offset &&
+	       a->log_from == b->log_from && a->bell_from == b->bell_from;
 }
 
 uint64_t snap_diff(const struct snap *a, const struct snap *b)
@@ -64,6 +66,8 @@ enum err snap_check(const struct snap *s, struct why *why)
 		if (r->size == 0 || !sum_fits(r->guest_addr, r->size, UINT64_MAX) ||
 		    !sum_fits(r->user_addr, r->size, UINT64_MAX) || !sum_fits(r->mmap_offset, r->size, UINT64_MAX))
 			return refuse(why, "stored region %u wraps around", i);
+		if (r->from_n >= SNAP_MAX_REGIONS)
+			return refuse(why, "stored region %u is descriptor %u of its message", i, r->from_n);
 	}
 	if (!sum_fits(s->log_offset, s->log_size, UINT64_MAX))
 		return refuse(why, "stored log wraps around");

@@ -20,6 +20,9 @@ enum snap_fd {
 	SNAP_FD_POLL = 2, // bit 8 of the message: no descriptor, on purpose
 };
 
+// A descriptor's name is the number (seq, within the connection) of the message that brought it, and its place among that message's
+// descriptors: what a row needs to say which descriptor it means, and what makes a message that only replaces one a transition
+// like any other. 0: none was brought.
 struct snap_ring {
 	uint32_t num; // ring size, 0: not set
 	uint32_t base; // last SET_VRING_BASE, or what GET_VRING_BASE answered
@@ -29,12 +32,15 @@ struct snap_ring {
 	bool enabled;
 	bool ever_disabled; // an explicit SET_VRING_ENABLE 0 came last: TX is discarded, not parked
 	uint8_t kick, call, err; // enum snap_fd
+	uint64_t kick_from, call_from, err_from; // names; each the only descriptor of its message
 	uint32_t addr_flags; // VU_VRING_F_LOG
 	uint64_t desc, used, avail, log; // as in SET_VRING_ADDR
 };
 
 struct snap_region {
 	uint64_t guest_addr, size, user_addr, mmap_offset;
+	uint64_t from; // name of its file: the message,
+	uint32_t from_n; // and the place in it
 };
 
 struct snap {
@@ -49,6 +55,8 @@ struct snap {
 	uint16_t mtu; // 0: not told
 	bool has_log;
 	uint64_t log_size, log_offset;
+	uint64_t log_from; // name of the log's file
+	uint64_t bell_from; // name of the eventfd of SET_LOG_FD
 	uint32_t n_regions;
 	struct snap_region region[SNAP_MAX_REGIONS];
 	struct snap_ring ring[SNAP_MAX_RINGS];

@@ -20,18 +20,41 @@ enum {
 	KNOW_ERR = 128
 };
 
+#define RECORD_CLAIMS 64
+#define RECORD_OWED 4096
+
 struct record {
 	struct snap snap;
 	unsigned known[SNAP_MAX_RINGS]; // fields of each ring that requests have said
 	bool log_unknown; // the last ring stopped: what becomes of the log then is the back end's affair
-	bool any;                       // a request was acknowledged at all
+	bool any; // a request was acknowledged at all
+	uint32_t ran, stopped; // rings whose last start or stop was acknowledged on this connection
+	uint32_t last_base[SNAP_MAX_RINGS]; // what the stop of each stopped one answered
+	unsigned n_claims; // SEND_RARPs of this connection, which is younger than a schedule of announcements lasts
+	uint8_t claim[RECORD_CLAIMS][6];
+	uint64_t claim_seq[RECORD_CLAIMS]; // number of its message
 };
 
-// What is in state.db of a dead daemon for the last connection of port in its last life. False: it can't be read; *found
-// tells whether there is one. *seq: its last committed message.
-bool record_load(const char *path, const char *port, struct snap *out, bool *found, uint64_t *seq, char *why,
-		 unsigned why_size);
+// What is in state.db of a dead daemon: the last connection of a port in its last life, the port's device, what is owed for it.
+struct stored {
+	bool found; // there is a connection
+	struct snap snap;
+	uint64_t seq; // its last committed message
+	bool has_device;
+	uint64_t device_acked;
+	uint32_t last_base_set, last_base[SNAP_MAX_RINGS];
+	unsigned n_owed;
+	uint8_t owed[RECORD_OWED][6];
+};
+
+// False: it can't be read, or there is more than fits.
+bool record_load(const char *path, const char *port, struct stored *out, char *why, unsigned why_size);
 // NULL if the stored image says all that the record says; else the first thing that differs.
-const char *record_differs(const struct record *r, const struct snap *stored, bool found);
+const char *record_differs(const struct record *r, const struct stored *stored);
+// The same of the device, whose row is written before or after the connection's: it may be that of the request that is on its way
+// while the connection's is not.
+const char *record_device_differs(const struct record *r, const struct stored *stored);
+// Announcements owed: of each of the first n_acked claims, and of each whose message is stored as committed.
+const char *record_owed_differs(const struct record *r, unsigned n_acked, const struct stored *stored);
 
 #endif

@@ -37,6 +37,9 @@ struct storm {
 	int fd;           // an eventfd for everything
 	int log;
 	uint64_t state; // of the generator
+	uint64_t before; // messages that the front end had sent when it connected
+	struct stored stored;
+	unsigned claims; // of this life
 	unsigned kills, hits, ahead_seen;
 	unsigned max_delay_us;
 };
@@ -45,6 +48,12 @@ static uint32_t pick(struct storm *s, uint32_t n)
 {
 	s->state = s->state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
 	return (uint32_t)(s->state >> 33) % n;
+}
+
+// The number of the next request: the name of the descriptors that come with it.
+static uint64_t next_seq(const struct storm *s)
+{
+	return s->fe->messages - s->before + 1;
 }
 
 // One request with its acknowledgement. s->ahead is the state that it leads to. False: the daemon is gone.
@@ -88,11 +97,16 @@ static bool ask_fd(struct storm *s, uint32_t id, unsigned q)
 	uint8_t how = poll ? SNAP_FD_POLL : SNAP_FD_GIVEN;
 	struct snap_ring *r = &s->ahead.snap.ring[q];
 	*(id == VU_SET_VRING_KICK ? &r->kick : id == VU_SET_VRING_CALL ? &r->call : &r->err) = how;
+	*(id == VU_SET_VRING_KICK ? &r->kick_from : id == VU_SET_VRING_CALL ? &r->call_from : &r->err_from) =
+		poll ? 0 : next_seq(s);
 	s->ahead.known[q] |= id == VU_SET_VRING_KICK   ? KNOW_KICK | KNOW_STARTED
 			     : id == VU_SET_VRING_CALL ? KNOW_CALL
 						       : KNOW_ERR;
-	if (id == VU_SET_VRING_KICK)
+	if (id == VU_SET_VRING_KICK) {
 		r->started = true;
+		s->ahead.ran |= UINT32_C(1) << q;
+		s->ahead.stopped &= ~(UINT32_C(1) << q);
+	}
 	return ask(s, id, &v, sizeof(v), &s->fd, poll ? 0 : 1);
 }
 
@@ -107,7 +121,9 @@ static bool set_mem(struct storm *s)
 		n->region[i] = (struct snap_region){.guest_addr = t.region[i].guest_addr,
 						    .size = t.region[i].size,
 						    .user_addr = t.region[i].user_addr,
-						    .mmap_offset = t.region[i].mmap_offset};
+						    .mmap_offset = t.region[i].mmap_offset,
+						    .from = next_seq(s),
+						    .from_n = i};
 	return ask(s, VU_SET_MEM_TABLE, &t, size, fds, t.n);
 }
 
@@ -136,6 +152,8 @@ static bool stop(struct storm *s, unsigned q)
 	struct snap_ring *r = &s->ahead.snap.ring[q];
 	uint32_t base;
 	r->started = false;
+	s->ahead.ran &= ~(UINT32_C(1) << q);
+	s->ahead.stopped &= ~(UINT32_C(1) << q); // known when its base is
 	bool any = false;
 	for (unsigned i = 0; i < RINGS; i++)
 		any = any || s->ahead.snap.ring[i].started;
@@ -149,6 +167,8 @@ static bool stop(struct storm *s, unsigned q)
 		return false;
 	r->base = base;
 	s->ahead.known[q] |= KNOW_BASE;
+	s->ahead.stopped |= UINT32_C(1) << q;
+	s->ahead.last_base[q] = base;
 	s->ahead.any = true;
 	s->acked = s->ahead;
 	s->outstanding = false;
@@ -195,7 +215,26 @@ static bool log_base(struct storm *s)
 	n->has_log = true;
 	n->log_size = l.size;
 	n->log_offset = l.offset;
+	n->log_from = next_seq(s);
 	return ask(s, VU_SET_LOG_BASE, &l, sizeof(l), &s->log, 1);
+}
+
+// An address of its own for each claim: a schedule of announcements outlives a life here.
+static bool rarp(struct storm *s)
+{
+	if (s->ahead.n_claims == RECORD_CLAIMS || s->claims >= 255)
+		return true;
+	uint8_t mac[8] = {2, (uint8_t)(s->kills >> 16), (uint8_t)(s->kills >> 8), (uint8_t)s->kills, (uint8_t)(s->state >> 40),
+			  (uint8_t)++s->claims};
+	s->ahead.claim_seq[s->ahead.n_claims] = next_seq(s);
+	memcpy(s->ahead.claim[s->ahead.n_claims++], mac, 6);
+	return ask(s, VU_SEND_RARP, mac, sizeof(mac), NULL, 0);
+}
+
+static bool bell(struct storm *s)
+{
+	s->ahead.snap.bell_from = next_seq(s);
+	return ask(s, VU_SET_LOG_FD, NULL, 0, &s->fd, 1);
 }
 
 static bool greet(struct storm *s)
@@ -242,7 +281,7 @@ static void rage(struct storm *s)
 	for (bool ok = true; ok;) {
 		unsigned q = pick(s, RINGS);
 		bool started = s->acked.snap.ring[q].started;
-		switch (pick(s, 10)) {
+		switch (pick(s, 12)) {
 		case 0:
 		case 1:
 			ok = enable(s, q);
@@ -264,6 +303,12 @@ static void rage(struct storm *s)
 			} else {
 				ok = log_base(s);
 			}
+			break;
+		case 6:
+			ok = rarp(s);
+			break;
+		case 7:
+			ok = bell(s);
 			break;
 		default:
 			ok = started ? stop(s, q) : set_up(s, q);
@@ -288,13 +333,12 @@ static const char *life(struct storm *s)
 	static char text[300];
 	char path[128];
 	pthread_t killer;
-	struct snap stored;
-	uint64_t seq;
-	bool found;
 	if (!fe_connect(s->fe, daemon_path(&s->d, "a"))) {
 		snprintf(text, sizeof(text), "no connection: %s", s->fe->err_text);
 		return text;
 	}
+	s->before = s->fe->messages;
+	s->claims = 0;
 	s->max_delay_us = 500 + pick(s, 40000);
 	if (pthread_create(&killer, NULL, killer_main, s) != 0)
 		return "no thread";
@@ -308,20 +352,25 @@ static const char *life(struct storm *s)
 	s->kills++;
 	s->hits += s->outstanding;
 	snprintf(path, sizeof(path), "%s/state.db", s->d.state);
-	if (!record_load(path, "a", &stored, &found, &seq, text, sizeof(text)))
+	if (!record_load(path, "a", &s->stored, text, sizeof(text)))
 		return text;
-	const char *differs = record_differs(&s->acked, &stored, found);
-	if (differs == NULL)
-		return NULL;
-	const char *ahead = s->outstanding ? record_differs(&s->ahead, &stored, found) : differs;
-	if (ahead == NULL) {
+	const char *differs = record_differs(&s->acked, &s->stored);
+	const char *ahead = differs != NULL && s->outstanding ? record_differs(&s->ahead, &s->stored) : differs;
+	if (differs != NULL && ahead == NULL)
 		s->ahead_seen++;
-		return NULL;
+	if (ahead == NULL) {
+		ahead = differs = record_device_differs(&s->acked, &s->stored);
+		if (differs != NULL && s->outstanding)
+			ahead = record_device_differs(&s->ahead, &s->stored);
 	}
+	if (ahead == NULL)
+		ahead = differs = record_owed_differs(&s->ahead, s->acked.n_claims, &s->stored);
+	if (ahead == NULL)
+		return NULL;
 	snprintf(text, sizeof(text),
 		 "stored state differs from what was acknowledged: %s%s%s (message %llu is the last stored)", differs,
 		 s->outstanding ? "; from that with the request on its way: " : "", s->outstanding ? ahead : "",
-		 (unsigned long long)seq);
+		 (unsigned long long)s->stored.seq);
 	return text;
 }
 
@@ -356,7 +405,7 @@ static int storm(struct storm *s, unsigned kills, bool caught)
 
 int main(int argc, char **argv)
 {
-	static const char *const args[] = {"--no-keeper", "--port", "vhost-user,id=a", NULL};
+	static const char *const args[] = {"--no-keeper", "--port", "vhost-user,id=a,max-macs=65536", NULL};
 	static struct storm s;
 	struct fe_conf conf = {.pairs = RINGS / 2, .ring_size = 64, .mem = {.regions = 2, .region_bytes = REGION}};
 	unsigned kills = 100;

@@ -276,8 +276,11 @@ static void memory_swapped_under_rings(void **state)
 	bed_progress(b, 0, 3);
 	const void *old = b->ring[0]->desc;
 	unsigned commits = b->commits;
-	bed_ok(b, VU_SET_MEM_TABLE, 0); // the same layout: nothing to store, but the files may be others
-	assert_int_equal(b->commits, commits);
+	uint64_t from = dev_snap(b->dev)->region[0].from;
+	bed_ok(b, VU_SET_MEM_TABLE, 0); // the same layout, but the files may be others: their names are stored
+	assert_int_equal(b->commits, commits + 1);
+	assert_int_equal(dev_snap(b->dev)->region[0].from, b->seq);
+	assert_true(from < b->seq);
 	assert_ptr_not_equal(b->ring[0]->desc, old);
 	assert_int_equal(vring_position(b->ring[0]).avail, 3);
 	assert_int_equal(bed_count(b, STEP_PUBLISH, UINT32_MAX), 2);
@@ -314,7 +317,8 @@ static void kick_replaced_live(void **state)
 	int old = b->kick[0];
 	assert_true(old >= 0);
 	bed_ok(b, VU_SET_VRING_KICK, 0);
-	assert_int_equal(b->step[0].what, STEP_RETRACT); // nothing that is stored differs
+	assert_int_equal(b->step[0].what, STEP_COMMIT); // its name
+	assert_int_equal(b->step[1].what, STEP_RETRACT);
 	assert_true(runs(b, 0));
 	assert_int_equal(vring_position(b->ring[0]).avail, 9);
 	bed_ok64(b, VU_SET_VRING_KICK, VU_RING_NOFD | 0);
@@ -426,6 +430,48 @@ static void names(void **state)
 	assert_int_equal(dev_protocol_features_supported(), 0x1f);
 }
 
+// A message that only replaces a descriptor is a transition: the row says which message's descriptor is meant.
+static void descriptors_have_names(void **state)
+{
+	struct devbed *b = *state;
+	bed_run(b, 2);
+	bed_start_log(b);
+	bed_ok(b, VU_SET_VRING_ERR, 1);
+	bed_ok(b, VU_SET_LOG_FD, 0);
+	const struct snap *s = dev_snap(b->dev);
+	const struct {
+		uint32_t id;
+		unsigned q;
+		uint64_t bits;
+		const uint64_t *name;
+	} rows[] = {
+		{ VU_SET_VRING_KICK, 1, SNAP_RING(1), &s->ring[1].kick_from },
+		{ VU_SET_VRING_CALL, 0, SNAP_RING(0), &s->ring[0].call_from },
+		{ VU_SET_VRING_ERR, 1, SNAP_RING(1), &s->ring[1].err_from },
+		{ VU_SET_MEM_TABLE, 0, SNAP_MEM, &s->region[0].from },
+		{ VU_SET_LOG_BASE, 0, SNAP_CONN, &s->log_from },
+		{ VU_SET_LOG_FD, 0, SNAP_CONN, &s->bell_from },
+	};
+	for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+		uint64_t before = *rows[i].name;
+		unsigned commits = b->commits;
+		bed_ok(b, rows[i].id, rows[i].q);
+		assert_int_equal(b->commits, commits + 1);
+		assert_int_equal(b->step[0].what, STEP_COMMIT);
+		assert_int_equal(b->step[0].bits, rows[i].bits);
+		assert_true(before != 0 && before < b->seq);
+		assert_int_equal(*rows[i].name, b->seq);
+	}
+	bed_ok64(b, VU_SET_VRING_CALL, 0 | VU_RING_NOFD);
+	assert_int_equal(s->ring[0].call_from, 0);
+	bed_ok(b, VU_GET_VRING_BASE, 1); // lets go of kick and call
+	assert_int_equal(s->ring[1].kick_from, 0);
+	assert_int_equal(s->ring[1].call_from, 0);
+	assert_true(s->ring[1].err_from != 0);
+	bed_ok(b, VU_GET_VRING_BASE, 0); // and of the log, as no ring runs
+	assert_int_equal(s->log_from, 0);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
@@ -434,6 +480,7 @@ int main(void)
 		T(features_again_change_nothing), T(base_round_trip), T(base_ahead_of_used), T(no_base_given),
 		T(stop_retracts_before_all), T(log_start_keeps_position), T(log_gate), T(stop_behind_the_log_gate),
 		T(start_while_logging), T(log_replaced_keeps_counters), T(address_in_mid_run), T(memory_swapped_under_rings),
+		T(descriptors_have_names),
 		T(call_replaced_live), T(kick_replaced_live), T(each_start_signals_once), T(rarp_and_mtu),
 		T(reset_owner_keeps_the_session), T(giving_up), T(explanations), T(names),
 	};

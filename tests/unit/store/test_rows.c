@@ -181,7 +181,7 @@ static void connection_tampered(void **state)
 		"UPDATE region SET idx=4 WHERE idx=0",
 		"UPDATE region SET size=-1 WHERE idx=0",
 		"WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i+1 FROM n WHERE i<500) INSERT INTO region SELECT "
-		"epoch,i,guest_addr,size,user_addr,mmap_offset,v,oldest,sum FROM region,n WHERE idx=0 AND epoch=1",
+		"epoch,i,guest_addr,size,user_addr,mmap_offset,fd_from,fd_n,v,oldest,sum FROM region,n WHERE idx=0 AND epoch=1",
 		"UPDATE conn SET features_acked=12345 WHERE epoch=1",
 		"UPDATE conn SET owned=2 WHERE epoch=1",
 		"UPDATE applied SET reply=zeroblob(100000) WHERE epoch=1",
@@ -474,7 +474,7 @@ static void dump_is_exact(void **state)
 	assert_non_null(strstr(live.text, "{\"table\":\"ring\",\"port\":\"vm0\",\"epoch\":5,\"index\":1,\"num\":256,\"base\":3,"
 					  "\"base_given\":true,\"has_addr\":true,\"started\":false,\"enabled\":false,"
 					  "\"ever_disabled\":false,\"kick\":\"given\",\"call\":\"unset\",\"err\":\"unset\","
-					  "\"addr_flags\":\"0x0\",\"desc\":\"0x3\",\"used\":\"0x4\",\"avail\":\"0x5\",\"log\":\"0x0\"}\n"));
+					  "\"kick_from\":11,\"call_from\":12,\"err_from\":13,\"addr_flags\":\"0x0\",\"desc\":\"0x3\",\"used\":\"0x4\",\"avail\":\"0x5\",\"log\":\"0x0\"}\n"));
 	assert_non_null(strstr(live.text, "\"seq\":3,\"reply\":\"ab01\",\"features_offered\":\"0xffffffffffffffff\","
 					  "\"has_features\":true,\"features_acked\":\"0x3\""));
 	assert_non_null(strstr(live.text, "\"detail\":\"quote \\\" back \\\\ line \\u000a\"}"));

@@ -36,10 +36,14 @@ void snap_at(struct snap *s, uint64_t epoch, uint64_t seq)
 	s->features_offered = UINT64_MAX;
 	s->has_features = true;
 	s->features_acked = seq;
+	s->log_from = seq + 11;
+	s->bell_from = seq + 12;
 	s->n_regions = 2;
 	for (unsigned i = 0; i < 2; i++)
-		s->region[i] = (struct snap_region){ .guest_addr = i << 30, .size = seq + 1, .user_addr = seq << 12 };
+		s->region[i] = (struct snap_region){ .guest_addr = i << 30, .size = seq + 1, .user_addr = seq << 12,
+						    .from = seq + 7, .from_n = i };
 	for (unsigned i = 0; i < 4; i++)
 		s->ring[i] = (struct snap_ring){ .num = 256, .base = seq & 0xffff, .base_given = true, .has_addr = true,
-						 .kick = SNAP_FD_GIVEN, .desc = seq, .used = seq + 1, .avail = seq + 2 };
+						 .kick = SNAP_FD_GIVEN, .kick_from = seq + 8, .call_from = seq + 9,
+						 .err_from = seq + 10, .desc = seq, .used = seq + 1, .avail = seq + 2 };
 }
