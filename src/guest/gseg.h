@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 struct gseg {
-	uint8_t *host;
+	const uint8_t *host; // gwrite.c alone stores through it
 	uint64_t gpa;
 	uint32_t len;
 };

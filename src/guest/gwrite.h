@@ -52,7 +52,7 @@ bool vring_wants_call_fenced(struct vring *r);
 // written only where it differs from what lies there; its num_buffers is 1. The first 16 bytes of the frame come from `first`
 // (they were looked at; the guest may have changed its own since), the others from src.
 struct gwrite_frame {
-	uint8_t *host; // of the buffer
+	const uint8_t *host; // of the buffer
 	uint64_t gpa;
 	const uint8_t *src; // the frame's first byte, in memory that may change under us
 	uint32_t len; // of the frame, at least GWRITE_FRAME_MIN

@@ -95,13 +95,14 @@ void mem_free(struct mem_map *m)
 	if (!m)
 		return;
 	for (unsigned i = 0; i < m->n; i++) {
-		guard_del(m->region[i].map);
-		munmap(m->region[i].map, m->region[i].map_len);
+		void *map = (void *)(uintptr_t)m->region[i].map;
+		guard_del(map);
+		munmap(map, m->region[i].map_len);
 	}
 	free(m);
 }
 
-uint8_t *mem_gpa_part(const struct mem_map *m, uint64_t gpa, uint64_t len, uint64_t *part)
+const uint8_t *mem_gpa_part(const struct mem_map *m, uint64_t gpa, uint64_t len, uint64_t *part)
 {
 	for (unsigned i = 0; i < m->n; i++) {
 		const struct mem_region *r = &m->region[i];
@@ -114,7 +115,7 @@ uint8_t *mem_gpa_part(const struct mem_map *m, uint64_t gpa, uint64_t len, uint6
 	return NULL;
 }
 
-uint8_t *mem_uaddr(const struct mem_map *m, uint64_t uaddr, uint64_t len, uint64_t *gpa)
+const uint8_t *mem_uaddr(const struct mem_map *m, uint64_t uaddr, uint64_t len, uint64_t *gpa)
 {
 	for (unsigned i = 0; i < m->n; i++) {
 		const struct mem_region *r = &m->region[i];

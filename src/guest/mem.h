@@ -20,8 +20,8 @@ struct mem_region {
 	uint64_t gpa; // first guest-physical address
 	uint64_t size;
 	uint64_t uaddr; // the front end's virtual address of the first byte
-	uint8_t *host; // our address of the first byte
-	void *map; // what munmap takes
+	const uint8_t *host; // our address of the first byte; const for all but gwrite.c
+	const void *map; // what munmap takes
 	size_t map_len;
 };
 
@@ -41,7 +41,7 @@ enum err mem_build(struct mem_map **out, const struct mem_spec *spec, const int 
 void mem_free(struct mem_map *m);
 
 // [gpa, gpa+len) as one host range, or NULL if any byte of it is outside one region. len 0 is refused.
-static inline uint8_t *mem_gpa(const struct mem_map *m, uint64_t gpa, uint64_t len)
+static inline const uint8_t *mem_gpa(const struct mem_map *m, uint64_t gpa, uint64_t len)
 {
 	for (unsigned i = 0; i < m->n; i++) {
 		const struct mem_region *r = &m->region[i];
@@ -53,9 +53,9 @@ static inline uint8_t *mem_gpa(const struct mem_map *m, uint64_t gpa, uint64_t l
 
 // As much of [gpa, gpa+len) as lies in the region of its first byte: the host address, and that length in *part. NULL if the
 // first byte is in no region. For buffers that straddle two regions.
-uint8_t *mem_gpa_part(const struct mem_map *m, uint64_t gpa, uint64_t len, uint64_t *part);
+const uint8_t *mem_gpa_part(const struct mem_map *m, uint64_t gpa, uint64_t len, uint64_t *part);
 // [uaddr, uaddr+len) in front-end virtual addresses as one host range inside one region, or NULL; *gpa, if not NULL, is its
 // guest-physical address.
-uint8_t *mem_uaddr(const struct mem_map *m, uint64_t uaddr, uint64_t len, uint64_t *gpa);
+const uint8_t *mem_uaddr(const struct mem_map *m, uint64_t uaddr, uint64_t len, uint64_t *gpa);
 
 #endif

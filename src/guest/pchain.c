@@ -65,7 +65,7 @@ static void walk_add(const struct mem_map *mem, struct walk *w, uint64_t gpa, ui
 		wrong(w, w->writable ? "receive buffer is not writable" : "transmit buffer is writable");
 	for (uint64_t left = len; left != 0 && !w->why && !w->no_room;) {
 		uint64_t part;
-		uint8_t *host = mem_gpa_part(mem, gpa, left, &part);
+		const uint8_t *host = mem_gpa_part(mem, gpa, left, &part);
 		if (!host) {
 			wrong(w, "descriptor is outside guest memory");
 		} else if (w->n == VCHAIN_MAX_SEGS || w->len + part > UINT32_MAX) {
@@ -160,7 +160,7 @@ unsigned pchain_take(struct pring *p, unsigned off, bool writable, struct gseg *
 		struct pdesc d = desc_load(p, at.slot);
 		if (!is_avail(d.flags, at.wrap) || (d.flags & kinds) != want || d.len == 0)
 			return i;
-		uint8_t *host = mem_gpa(p->v.mem, d.addr, d.len);
+		const uint8_t *host = mem_gpa(p->v.mem, d.addr, d.len);
 		if (!host)
 			return i;
 		__builtin_prefetch(host, 0);

@@ -29,7 +29,7 @@ struct pchain { // one chain; its pieces are elsewhere
 
 struct pring {
 	struct vring v;
-	uint8_t *ring; // guest memory, written through gwrite.c only
+	const uint8_t *ring; // guest memory, written through gwrite.c only
 	uint64_t ring_gpa; // its guest-physical address: where descriptor writes are logged
 	uint32_t num; // 1..32768, any number
 	struct ppos avail; // next to fetch

@@ -86,7 +86,7 @@ static enum vchain_result walk_add(const struct mem_map *mem, struct walk *w, co
 	uint64_t gpa = d->addr;
 	for (uint64_t left = d->len; left != 0;) {
 		uint64_t part;
-		uint8_t *host = mem_gpa_part(mem, gpa, left, &part);
+		const uint8_t *host = mem_gpa_part(mem, gpa, left, &part);
 		if (!host)
 			return walk_bad(w, "descriptor is outside guest memory");
 		if (w->n == VCHAIN_MAX_SEGS)

@@ -4,7 +4,7 @@
 #include "guest/vlayout.h"
 
 // The region of the last hit is nearly always the region of this one.
-static inline uint8_t *translate(struct vring *r, uint64_t gpa, uint32_t len)
+static inline const uint8_t *translate(struct vring *r, uint64_t gpa, uint32_t len)
 {
 	const struct mem_region *hint = &r->mem->region[r->hint];
 	if (len <= hint->size && gpa - hint->gpa <= hint->size - len)
@@ -40,7 +40,7 @@ unsigned vone_fetch(struct vring *r, uint16_t at, unsigned n, bool writable, uin
 		uint32_t len = (uint32_t)rest;
 		if ((uint16_t)(rest >> 32) != want || len < min_len)
 			break;
-		uint8_t *host = translate(r, gpa, len);
+		const uint8_t *host = translate(r, gpa, len);
 		if (!host)
 			break;
 		out[i].host = host;

@@ -9,7 +9,7 @@
 #include "guest/vring.h"
 
 struct vone {
-	uint8_t *host;
+	const uint8_t *host;
 	uint64_t gpa;
 	uint32_t len;
 	uint16_t head;

@@ -38,7 +38,7 @@ struct vring {
 	const struct mem_map *mem;
 	const void *desc; // guest memory, read through vring.c only
 	const void *avail;
-	uint8_t *used; // guest memory, written through gwrite.c only
+	const uint8_t *used; // guest memory, written through gwrite.c only
 	uint16_t num, mask; // num is at most 32768
 	bool event_idx, indirect_ok, in_order;
 	uint8_t hdr_len; // of the virtio-net header: 12 or 10

@@ -86,7 +86,8 @@ enum deliver tap_send(struct worker *w, struct dp_port *port, struct frame *f)
 				continue;
 			}
 			uint32_t part = f->segs[i].len - skip < left ? f->segs[i].len - skip : left;
-			iov[n++] = (struct iovec){ .iov_base = f->segs[i].host + skip, .iov_len = part };
+			// writev reads only; an iovec can't say so
+			iov[n++] = (struct iovec){ .iov_base = (void *)(uintptr_t)(f->segs[i].host + skip), .iov_len = part };
 			left -= part;
 			skip = 0;
 		}

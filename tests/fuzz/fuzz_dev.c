@@ -194,9 +194,10 @@ static void touch_rings(struct world *w)
 		}
 		volatile const uint8_t *desc = r->desc, *avail = r->avail;
 		(void)(desc[0] + desc[16u * r->num - 1] + avail[0] + avail[5u + 2 * r->num]);
-		r->used[5 + 8u * r->num] = 0;
+		uint8_t *ring = (uint8_t *)(uintptr_t)r->used;
+		ring[5 + 8u * r->num] = 0;
 		uint16_t used = (uint16_t)(r->last_used + 1);
-		memcpy(r->used + 2, &used, 2);
+		memcpy(ring + 2, &used, 2);
 		r->last_used = r->last_avail = used;
 	}
 }

@@ -94,7 +94,7 @@ static void test_translate(void **state)
 	assert_int_equal(mem_build(&m, s, fds, 2, false, &why), OK);
 	assert_int_equal(m->region[0].gpa, 0); // sorted
 	assert_int_equal(m->bytes, 2 * MIB);
-	*mem_gpa(m, 16 * MIB, 1) = 0x5a;
+	*(uint8_t *)(uintptr_t)mem_gpa(m, 16 * MIB, 1) = 0x5a;
 	uint8_t byte = 0;
 	assert_int_equal(pread(fds[0], &byte, 1, 4096), 1); // the offset is applied once
 	assert_int_equal(byte, 0x5a);
@@ -125,7 +125,7 @@ static void test_shrunk(void **state)
 	struct why why;
 	assert_int_equal(guard_install(), 0);
 	assert_int_equal(mem_build(&m, &s, &fd, 1, false, &why), OK);
-	volatile uint8_t *p = mem_gpa(m, MIB - 4096, 4096);
+	volatile uint8_t *p = (uint8_t *)(uintptr_t)mem_gpa(m, MIB - 4096, 4096);
 	p[0] = 1;
 	assert_int_equal(ftruncate(fd, 4096), 0);
 	assert_false(m->broken);
