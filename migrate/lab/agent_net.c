@@ -30,6 +30,8 @@ bool agent_net_parse(struct agent_net *net)
 			net->peer_mac[i] = (uint8_t)m[i];
 		net->have_mac = true;
 	}
+	const char *mtu = getenv("lab_mtu");
+	net->mtu = mtu ? atoi(mtu) : 0;
 	return env_address("lab_ip4", AF_INET, &net->own4) && env_address("lab_peer4", AF_INET, &net->peer4) &&
 		env_address("lab_ip6", AF_INET6, &net->own6) && env_address("lab_peer6", AF_INET6, &net->peer6);
 }
@@ -66,6 +68,11 @@ bool agent_net_up(const struct agent_net *net)
 	struct in_addr mask = { .s_addr = htonl(0xffffff00) };
 	request_address(&r, net, net->own4);
 	bool ok = ioctl(fd, SIOCSIFADDR, &r) == 0;
+	if (ok && net->mtu) {
+		request_address(&r, net, net->own4);
+		r.ifr_mtu = net->mtu;
+		ok = ioctl(fd, SIOCSIFMTU, &r) == 0;
+	}
 	request_address(&r, net, mask);
 	ok = ok && ioctl(fd, SIOCSIFNETMASK, &r) == 0 && ioctl(fd, SIOCGIFFLAGS, &r) == 0;
 	r.ifr_flags |= IFF_UP | IFF_RUNNING;

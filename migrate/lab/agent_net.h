@@ -12,10 +12,11 @@ struct agent_net {
 	struct in6_addr own6, peer6;
 	uint8_t peer_mac[6];
 	bool have_mac;
+	int mtu; // 0: as it is
 };
 
 // Fill from the environment (the kernel hands "lab_x=y" of its command line to init): lab_if, lab_ip4, lab_peer4, lab_ip6,
-// lab_peer6, lab_peer_mac. false if an address is missing or wrong.
+// lab_peer6, lab_peer_mac, lab_mtu. false if an address is missing or wrong.
 bool agent_net_parse(struct agent_net *net);
 // Addresses onto the interface, interface up. false with errno.
 bool agent_net_up(const struct agent_net *net);

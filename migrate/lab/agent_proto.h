@@ -39,7 +39,9 @@ struct lab_datagram {
 };
 
 #define LAB_SIZE_MIN sizeof(struct lab_datagram)
-#define LAB_SIZE_MAX 1472 // fits an MTU of 1500
+#define LAB_SIZE_ETHERNET 1472 // fits an MTU of 1500
+#define LAB_MTU_JUMBO 9000
+#define LAB_SIZE_MAX 8972
 
 // Write the header and the pattern of a datagram of `size` bytes (LAB_SIZE_MIN to LAB_SIZE_MAX) into buf.
 void lab_datagram_fill(uint8_t *buf, size_t size, uint32_t run, uint16_t stream, uint64_t seq, uint64_t now_us);

@@ -13,6 +13,8 @@
 #include "lab/netns.h"
 #include "lab/qemu.h"
 
+#define NICE_BACKEND -20 // in the gap that is measured, it is what is measured
+
 #define READY_LIMIT_US 20000000
 #define CONTROL_LIMIT_US 3000000
 
@@ -70,7 +72,7 @@ static enum err start_vringd(struct backend *b, const struct opts *o, const char
 		snprintf(b->socket[PLACE_DST], sizeof(b->socket[PLACE_DST]), "%s", b->socket[PLACE_SRC]);
 	if (b->n == 2)
 		args_pair(&a, "--port", "tap,id=up,ifname=%s", netns_tap[i]);
-	e = proc_start(&b->proc[i], name, a.v, log, why);
+	e = proc_start(&b->proc[i], name, a.v, NICE_BACKEND, log, why);
 	args_free(&a);
 	snprintf(b->what, sizeof(b->what), "%.190s", program);
 	return e;
@@ -90,7 +92,7 @@ static enum err start_command(struct backend *b, const struct opts *o, const cha
 	char shell[] = "/bin/sh", c[] = "-c", *command = strdup(o->backend), *argv[] = { shell, c, command, NULL };
 	if (!command)
 		return ours(why, "no memory");
-	enum err e = proc_start(&b->proc[0], "backend", argv, log, why);
+	enum err e = proc_start(&b->proc[0], "backend", argv, NICE_BACKEND, log, why);
 	free(command);
 	return e;
 }

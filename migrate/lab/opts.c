@@ -74,7 +74,7 @@ static const char help_text[] =
 	"What is done\n"
 	"  --rounds N           migrations, there and back again (default 1)\n"
 	"  --rate N             datagrams a second each way (default 1000)\n"
-	"  --size N             bytes of each (default 1000)\n"
+	"  --size N             bytes of each (default 1000; over 1472 the guests have an MTU of 9000)\n"
 	"  --queues N           queue pairs, and streams of datagrams (default 1)\n"
 	"  --memory M           of each guest (default 128M)\n"
 	"  --gap MS             how much longer than QEMU's own downtime the longest gap may be (default 50), unless the\n"

@@ -16,8 +16,9 @@ struct proc {
 };
 
 // Start argv[0] (looked up in PATH) with stdout and stderr appended to the file `log` and stdin from /dev/null.
+// nice: -20..19, its priority and that of its session where the kernel schedules by session; without the right to it, as we are.
 // A program that can't be executed is an error here, not a child that ends.
-enum err proc_start(struct proc *p, const char *name, char *const argv[], const char *log, struct why *why);
+enum err proc_start(struct proc *p, const char *name, char *const argv[], int nice, const char *log, struct why *why);
 // Is it still there? Reaps it if not.
 bool proc_running(struct proc *p);
 // SIGTERM, up to grace_ms, then SIGKILL; reaps. Nothing happens if it ended or was never started.
