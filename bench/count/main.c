@@ -1,5 +1,5 @@
 // A fixed number of frames from guest to guest through the datapath, for an instruction counter around the process:
-//   vringcount BATCHES BYTES [log]
+//   vringcount BATCHES BYTES [log] [packed]
 // Each batch is 64 frames: offered, kicked, and awaited until everything is back and the data thread sleeps, so that the
 // data thread does the same work in each run. Two runs with different BATCHES tell what a frame costs.
 #include <stdio.h>
@@ -47,9 +47,13 @@ static bool settle(struct dp *dp, struct toy *a, struct toy *b)
 int main(int argc, char **argv)
 {
 	unsigned batches = argc > 2 ? (unsigned)atoi(argv[1]) : 0, len = argc > 2 ? (unsigned)atoi(argv[2]) : 0;
-	bool log = argc == 4 && strcmp(argv[3], "log") == 0;
-	if (batches < 1 || len < 60 || len > TOY_BUF - TOY_HDR || argc > 4 || (argc == 4 && !log)) {
-		fprintf(stderr, "usage: vringcount BATCHES BYTES [log]\n");
+	int words = 3;
+	bool log = argc > words && strcmp(argv[words], "log") == 0;
+	words += log;
+	bool packed = argc > words && strcmp(argv[words], "packed") == 0;
+	words += packed;
+	if (batches < 1 || len < 60 || len > TOY_BUF - TOY_HDR || argc != words) {
+		fprintf(stderr, "usage: vringcount BATCHES BYTES [log] [packed]\n");
 		return 2;
 	}
 	struct dp_conf conf = { .threads = 1, .cpus = { -1 }, .hold_total = 1 << 20 };
@@ -61,8 +65,8 @@ int main(int argc, char **argv)
 	memset(&a, 0, sizeof(a));
 	memset(&b, 0, sizeof(b));
 	struct dp *dp = dp_new(&conf, &why);
-	if (!dp || toy_open(&a, dp, "a", log, mac[0], mac[1], len, &why) != OK ||
-	    toy_open(&b, dp, "b", log, mac[1], mac[0], len, &why) != OK) {
+	if (!dp || toy_open(&a, dp, "a", log, packed, mac[0], mac[1], len, &why) != OK ||
+	    toy_open(&b, dp, "b", log, packed, mac[1], mac[0], len, &why) != OK) {
 		fprintf(stderr, "vringcount: %s\n", why.text);
 		return 1;
 	}

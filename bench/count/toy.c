@@ -10,9 +10,10 @@
 #include "dirty/dirty.h"
 #include "driver/frame.h"
 #include "guest/mem.h"
-#include "guest/vring.h"
+#include "guest/ring.h"
 
 #define MEMORY (4u << 20)
+#define PACKED (UINT64_C(1) << 34)
 #define FEATURES (UINT64_C(1) << 32 | UINT64_C(1) << 15 | UINT64_C(1) << 29) // version 1, mergeable, event index
 
 static enum err open_log(struct toy *t, struct why *why)
@@ -24,12 +25,12 @@ static enum err open_log(struct toy *t, struct why *why)
 	return dirty_open(&t->log, t->log_fd, bytes, 0, false, why);
 }
 
-static enum err open_ring(struct toy *t, unsigned q, struct why *why)
+static enum err open_ring(struct toy *t, unsigned q, bool packed, struct why *why)
 {
 	struct vq *v = &t->q[q];
 	t->kick[q] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	t->call[q] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (t->kick[q] < 0 || t->call[q] < 0 || !vq_init(v, t->mem, 0, TOY_RING, false))
+	if (t->kick[q] < 0 || t->call[q] < 0 || !(packed ? vq_init_packed : vq_init)(v, t->mem, 0, TOY_RING, false))
 		return ours(why, "no memory for a ring");
 	vq_reset(v, 0, true);
 	v->kick = t->kick[q];
@@ -38,7 +39,7 @@ static enum err open_ring(struct toy *t, unsigned q, struct why *why)
 		return ours(why, "no memory for buffers");
 	t->buf[q] = gmem_at(t->mem, t->buf_gpa[q]);
 	struct vring_conf c = { .num = TOY_RING,
-				.features = FEATURES,
+				.features = FEATURES | (packed ? PACKED : 0),
 				.mem = t->map,
 				.desc_uaddr = gmem_uaddr(t->mem, v->desc_gpa),
 				.avail_uaddr = gmem_uaddr(t->mem, v->avail_gpa),
@@ -47,9 +48,9 @@ static enum err open_ring(struct toy *t, unsigned q, struct why *why)
 				.log_used = t->log != NULL,
 				.log_gpa = v->used_gpa,
 				.call_fd = t->call[q] };
-	enum err e = vring_new(&t->ring[q], &c, why);
+	enum err e = ring_new(&t->ring[q], &c, why);
 	if (e == OK)
-		vring_restore(t->ring[q], 0);
+		ring_restore(t->ring[q], vq_base(v));
 	return e;
 }
 
@@ -63,8 +64,8 @@ static void post(struct toy *t, unsigned from, unsigned n)
 	vq_publish(&t->q[0], false);
 }
 
-enum err toy_open(struct toy *t, struct dp *dp, const char *id, bool log, const uint8_t mac[6], const uint8_t dst[6],
-		  uint32_t len, struct why *why)
+enum err toy_open(struct toy *t, struct dp *dp, const char *id, bool log, bool packed, const uint8_t mac[6],
+		  const uint8_t dst[6], uint32_t len, struct why *why)
 {
 	memset(t, 0, sizeof(*t));
 	t->dp = dp;
@@ -83,7 +84,7 @@ enum err toy_open(struct toy *t, struct dp *dp, const char *id, bool log, const 
 	if (e == OK && log)
 		e = open_log(t, why);
 	for (unsigned q = 0; q < 2 && e == OK; q++)
-		e = open_ring(t, q, why);
+		e = open_ring(t, q, packed, why);
 	struct dp_port_conf port = { .kind = DP_VHOST, .net = "default", .max_macs = 64, .tap_fd = -1 };
 	snprintf(port.id, sizeof(port.id), "%s", id);
 	if (e == OK)
@@ -109,7 +110,7 @@ void toy_close(struct toy *t)
 	if (t->port)
 		dp_port_del(t->dp, t->port);
 	for (unsigned q = 0; q < 2; q++) {
-		vring_free(t->ring[q]);
+		ring_free(t->ring[q]);
 		vq_fini(&t->q[q]);
 		close(t->kick[q]);
 		close(t->call[q]);

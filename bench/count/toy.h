@@ -34,8 +34,8 @@ struct toy {
 };
 
 // A running port whose transmit buffers hold frames of len bytes for dst, all receive buffers posted. OURS: why.
-enum err toy_open(struct toy *t, struct dp *dp, const char *id, bool log, const uint8_t mac[6], const uint8_t dst[6],
-		  uint32_t len, struct why *why);
+enum err toy_open(struct toy *t, struct dp *dp, const char *id, bool log, bool packed, const uint8_t mac[6],
+		  const uint8_t dst[6], uint32_t len, struct why *why);
 void toy_close(struct toy *t);
 // Offer n of the prefilled transmit buffers (n at most TOY_RING, all must be back) and kick.
 void toy_send(struct toy *t, unsigned n, uint32_t len);

@@ -49,6 +49,11 @@
 #else
 #define LOG_PDESC 1
 #endif
+#ifdef VRINGD_MUTANT_LOG_PFIRST
+#define LOG_PFIRST 0
+#else
+#define LOG_PFIRST 1
+#endif
 
 #define NUM_BUFFERS_AT 10u
 
@@ -198,13 +203,6 @@ void gwrite_publish_used(struct vring *r, const struct gwrite_used *elems, unsig
 	used_idx_publish(r, (uint16_t)(r->last_used + n));
 }
 
-void gwrite_publish_heads(struct vring *r, const uint16_t *heads, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++)
-		used_elem_store(r, (uint16_t)(r->last_used + i), heads[i], 0);
-	used_idx_publish(r, (uint16_t)(r->last_used + n));
-}
-
 // len bytes (16 or more) that are not in a register yet. Up to 128 in vector moves that overlap in the middle; more is the C
 // library's, which knows the CPU. Not past the cache: the reader wants it there.
 static inline void copy_body(uint8_t *to, const uint8_t *from, uint32_t len)
@@ -304,54 +302,94 @@ bool vring_wants_call_fenced(struct vring *r)
 
 // -- packed rings ---------------------------------------------------------------------------------------------------------
 
-static inline void pdesc_log(struct pring *p, uint16_t slot)
+// From one place up to another (n > 0 descriptors), which may lie behind the ring's end. What chains of several descriptors leave
+// untouched between them shares their pages.
+static void pdesc_log(struct pring *p, unsigned from, unsigned n)
 {
-	if (logs_used(&p->v) && LOG_PDESC)
-		pending_add(&p->v, p->ring_gpa + (uint64_t)slot * VDESC_SIZE + PDESC_LEN, VDESC_SIZE - PDESC_LEN);
+	unsigned first = n < p->num - from ? n : p->num - from;
+	pending_add(&p->v, p->ring_gpa + (uint64_t)from * VDESC_SIZE + PDESC_LEN, (uint64_t)first * VDESC_SIZE - PDESC_LEN);
+	if (n > first)
+		pending_add(&p->v, p->ring_gpa + PDESC_LEN, (uint64_t)(n - first) * VDESC_SIZE - PDESC_LEN);
 }
 
-void gwrite_packed_fill(struct pring *p, const struct gwrite_pused *elems, unsigned n)
+static inline void pdesc_store(const uint8_t *d, uint64_t used, memory_order order)
 {
-	for (unsigned i = 0; i < n; i++) {
-		uint8_t *d = store_at(p->ring + (size_t)p->fill.slot * VDESC_SIZE);
-		uint16_t flags = (uint16_t)((p->fill.wrap ? PDESC_F_AVAIL | PDESC_F_USED : 0) | (elems[i].len ? VDESC_F_WRITE : 0));
-		bool first = p->fill.slot == p->used.slot && p->fill.wrap == p->used.wrap;
-		memcpy(d + PDESC_LEN, &elems[i].len, 4);
-		memcpy(d + PDESC_ID, &elems[i].id, 2);
-		if (first) // a driver goes through the ring in order: it sees none before this one
-			p->first_flags = flags;
-		else
-			atomic_store_explicit((_Atomic uint16_t *)(d + PDESC_FLAGS), flags, memory_order_release);
-		pdesc_log(p, p->fill.slot);
-		p->fill = ppos_add(p, p->fill, elems[i].slots);
-		p->out = (uint16_t)(p->out - elems[i].slots);
-	}
+	atomic_store_explicit((_Atomic uint64_t *)store_at(d + PDESC_LEN), used, order);
 }
 
-void gwrite_packed_publish(struct pring *p)
+static inline uint64_t pdesc_word(const struct gwrite_used *e, uint64_t lap)
 {
-	pending_flush(&p->v);
-	if (p->fill.slot == p->used.slot && p->fill.wrap == p->used.wrap)
+	return lap | (uint64_t)(e->id & 0xffff) << 32 | e->len | (e->len ? (uint64_t)VDESC_F_WRITE << 48 : 0);
+}
+
+void gwrite_packed_fill(struct pring *p, const struct gwrite_used *elems, unsigned n)
+{
+	const uint8_t *const ring = p->ring;
+	const unsigned num = p->num, from = p->at.fill.slot;
+	unsigned slot = from, laps = 0;
+	uint64_t lap = (uint64_t)pdesc_used(p->at.fill.wrap) << 48;
+	if (n == 0)
 		return;
-	uint8_t *d = store_at(p->ring + (size_t)p->used.slot * VDESC_SIZE);
-	atomic_store_explicit((_Atomic uint16_t *)(d + PDESC_FLAGS), p->first_flags, memory_order_release);
-	p->unlogged = p->used;
-	p->v.idx_unlogged = logs_used(&p->v);
-	p->used = p->fill;
+	// a driver goes through the ring in order: it sees none before the first, which is written last
+	bool first = from == p->at.used.slot && p->at.fill.wrap == p->at.used.wrap;
+	if (first)
+		p->first = pdesc_word(&elems[0], lap);
+	for (unsigned i = 0; i < n; i++) {
+		if (i != 0 || !first)
+			pdesc_store(ring + (size_t)slot * VDESC_SIZE, pdesc_word(&elems[i], lap), memory_order_relaxed);
+		slot += elems[i].id >> 16;
+		if (slot >= num) {
+			slot -= num;
+			lap ^= (uint64_t)PDESC_F_LAP << 48;
+			laps++;
+		}
+	}
+	unsigned slots = laps * num + slot - from;
+	if (logs_used(&p->v) && LOG_PDESC)
+		pdesc_log(p, from, slots);
+	p->at.fill = (struct ppos){ (uint16_t)slot, p->at.fill.wrap ^ (laps & 1) };
+	p->out = (uint16_t)(p->out - slots);
+}
+
+// Logged beforehand or not, the first is written here: its page is logged after it, by settle.
+static void pdesc_show(struct pring *p)
+{
+	if (p->at.fill.slot == p->at.used.slot && p->at.fill.wrap == p->at.used.wrap)
+		return;
+	pdesc_store(p->ring + (size_t)p->at.used.slot * VDESC_SIZE, p->first, memory_order_release);
+	p->unlogged = p->at.used;
+	p->v.idx_unlogged = logs_used(&p->v) && LOG_PFIRST;
+	p->at.used = p->at.fill;
+	atomic_store_explicit(&p->done, (uint16_t)(p->at.used.slot | (unsigned)p->at.used.wrap << 15), memory_order_relaxed);
+}
+
+void gwrite_packed_show(struct pring *p)
+{
+	pending_mark(&p->v);
+	pdesc_show(p);
 }
 
 void gwrite_packed_settle(struct pring *p)
 {
-	if (!p->v.idx_unlogged)
-		return;
+	if (p->v.idx_unlogged)
+		dirty_mark(p->v.log, p->ring_gpa + (uint64_t)p->unlogged.slot * VDESC_SIZE + PDESC_LEN, VDESC_SIZE - PDESC_LEN);
 	p->v.idx_unlogged = false;
-	if (LOG_PDESC)
-		dirty_mark(p->v.log, p->ring_gpa + (uint64_t)p->unlogged.slot * VDESC_SIZE + PDESC_FLAGS, 2);
+}
+
+void gwrite_packed_publish(struct pring *p, const struct gwrite_used *elems, unsigned n)
+{
+	gwrite_packed_fill(p, elems, n);
+	pending_flush(&p->v);
+	pdesc_show(p);
+	if (p->v.idx_unlogged) {
+		dirty_fence();
+		gwrite_packed_settle(p);
+	}
 }
 
 void gwrite_packed_notify(struct pring *p, bool on, unsigned off)
 {
-	struct ppos at = ppos_add(p, p->avail, off);
+	struct ppos at = ppos_add(p, p->at.avail, off);
 	uint32_t flags = !on ? PEVENT_DISABLE : p->v.event_idx ? PEVENT_DESC : PEVENT_ENABLE;
 	uint32_t wish = flags << 16 | (flags == PEVENT_DESC ? at.slot | (uint32_t)at.wrap << 15 : 0);
 	_Atomic uint32_t *area = (_Atomic uint32_t *)store_at(p->v.used);
@@ -363,9 +401,7 @@ void gwrite_packed_notify(struct pring *p, bool on, unsigned off)
 			dirty_mark(p->v.log, p->v.used_log_gpa, PEVENT_BYTES);
 		}
 	}
-	if (on) {
+	if (on)
 		atomic_thread_fence(memory_order_seq_cst); // our wish is visible before the ring is looked at once more
-		gwrite_packed_settle(p);
-	}
 	p->v.notify_off = !on;
 }

@@ -14,8 +14,8 @@
 #include "guest/gseg.h"
 #include "guest/vring.h"
 
-struct gwrite_used { // one used element, as it lies in the ring
-	uint32_t id;
+struct gwrite_used { // one used element, as it lies in a split ring
+	uint32_t id; // packed: see gwrite_packed_id
 	uint32_t len; // bytes written into the buffer; 0 for transmit
 };
 
@@ -29,10 +29,9 @@ struct gwrite_at gwrite_payload(struct vring *r, const struct gseg *segs, struct
 // The virtio-net header: hdr_len bytes (10 or 12) from hdr; with 12, bytes 10 and 11 are num_buffers.
 struct gwrite_at gwrite_header(struct vring *r, const struct gseg *segs, struct gwrite_at at, const void *hdr, uint32_t hdr_len);
 
-// Log what is pending, write n used elements behind last_used, log, publish used.idx, log. In ring order; n <= num.
+// Log what is pending, write n used elements behind last_used, log, publish used.idx, log. In ring order; n <= num. From here
+// down all is for split rings (packed ones: gwrite_packed.h), but for gwrite_unlogged, gwrite_fence and gwrite_frames.
 void gwrite_publish_used(struct vring *r, const struct gwrite_used *elems, unsigned n);
-// Give back n entries of a transmit ring (length 0) whose heads are given.
-void gwrite_publish_heads(struct vring *r, const uint16_t *heads, unsigned n);
 
 // The same in steps, for a batch that publishes several rings and fences for all of them at once: stage writes the elements; if
 // any of the rings has something to log (gwrite_unlogged), one gwrite_fence; show logs what is pending and publishes

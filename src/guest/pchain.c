@@ -6,29 +6,9 @@
 #include "guest/playout.h"
 #include "guest/pring.h"
 
-struct pdesc { // our copy
-	uint64_t addr;
-	uint32_t len;
-	uint16_t id, flags;
-};
-
 static inline struct ppos place(const struct pring *p, unsigned off)
 {
-	return ppos_add(p, p->avail, off);
-}
-
-// Length, id and flags come in one load: what the driver wrote before the flags is there if they are.
-static inline struct pdesc desc_load(const struct pring *p, uint16_t slot)
-{
-	const uint8_t *d = p->ring + (size_t)slot * VDESC_SIZE;
-	uint64_t hi = atomic_load_explicit((const _Atomic uint64_t *)(d + PDESC_LEN), memory_order_acquire);
-	uint64_t lo = atomic_load_explicit((const _Atomic uint64_t *)d, memory_order_relaxed);
-	return (struct pdesc){ .addr = lo, .len = (uint32_t)hi, .id = (uint16_t)(hi >> 32), .flags = (uint16_t)(hi >> 48) };
-}
-
-static inline bool is_avail(uint16_t flags, bool wrap)
-{
-	return ((flags & PDESC_F_AVAIL) != 0) == wrap && ((flags & PDESC_F_USED) != 0) != wrap;
+	return ppos_add(p, p->at.avail, off);
 }
 
 bool pring_ready(const struct pring *p, unsigned off)
@@ -37,7 +17,7 @@ bool pring_ready(const struct pring *p, unsigned off)
 		return false; // all others are the device's already
 	struct ppos at = place(p, off);
 	const _Atomic uint16_t *flags = (const _Atomic uint16_t *)(p->ring + (size_t)at.slot * VDESC_SIZE + PDESC_FLAGS);
-	return is_avail(atomic_load_explicit(flags, memory_order_acquire), at.wrap);
+	return (atomic_load_explicit(flags, memory_order_acquire) & PDESC_F_LAP) == pdesc_available(at.wrap);
 }
 
 struct walk {
@@ -116,10 +96,10 @@ static void walk_indirect(struct pring *p, struct walk *w, const struct pdesc *o
 }
 
 enum vchain_result pchain_fetch(struct pring *p, unsigned off, bool writable, struct gseg *segs, unsigned room,
-				struct pchain *out, const char **why)
+				struct vchain *out, const char **why)
 {
 	struct walk w = { .segs = segs, .room = room, .writable = writable };
-	*out = (struct pchain){ 0 };
+	*out = (struct vchain){ 0 };
 	// the chain is followed to its end even when it is bad: only there is the id by which it goes back
 	for (unsigned n = 0;; n++) {
 		if (off + n + p->out >= p->num) {
@@ -127,7 +107,7 @@ enum vchain_result pchain_fetch(struct pring *p, unsigned off, bool writable, st
 			vring_break(&p->v, *why);
 			return VCHAIN_BROKEN;
 		}
-		struct pdesc d = desc_load(p, place(p, off + n).slot);
+		struct pdesc d = pdesc_load(p, place(p, off + n).slot);
 		if (!(d.flags & VDESC_F_INDIRECT))
 			walk_add(p->v.mem, &w, d.addr, d.len, (d.flags & VDESC_F_WRITE) != 0);
 		else if (n != 0)
@@ -148,25 +128,4 @@ enum vchain_result pchain_fetch(struct pring *p, unsigned off, bool writable, st
 	out->n_segs = (uint16_t)w.n;
 	out->len = (uint32_t)w.len;
 	return VCHAIN_OK;
-}
-
-unsigned pchain_take(struct pring *p, unsigned off, bool writable, struct gseg *segs, struct pchain *out, unsigned max)
-{
-	const uint16_t want = writable ? VDESC_F_WRITE : 0, kinds = VDESC_F_NEXT | VDESC_F_WRITE | VDESC_F_INDIRECT;
-	for (unsigned i = 0; i < max; i++) {
-		if (off + i + p->out >= p->num)
-			return i;
-		struct ppos at = place(p, off + i);
-		struct pdesc d = desc_load(p, at.slot);
-		if (!is_avail(d.flags, at.wrap) || (d.flags & kinds) != want || d.len == 0)
-			return i;
-		const uint8_t *host = mem_gpa(p->v.mem, d.addr, d.len);
-		if (!host)
-			return i;
-		__builtin_prefetch(host, 0);
-		__builtin_prefetch(host + p->v.hdr_len, 0);
-		segs[i] = (struct gseg){ .host = host, .gpa = d.addr, .len = d.len };
-		out[i] = (struct pchain){ .id = d.id, .slots = 1, .n_segs = 1, .len = d.len };
-	}
-	return max;
 }

@@ -52,6 +52,7 @@ enum err pring_new(struct pring **out, const struct vring_conf *c, struct why *w
 	p->v.mergeable = bits_has(c->features, F_MRG_RXBUF);
 	p->v.guest_csum = bits_has(c->features, F_GUEST_CSUM);
 	p->v.tx_csum = bits_has(c->features, F_CSUM);
+	p->v.packed = true;
 	p->v.hdr_len = 12; // with or without the other features (virtio 1.2, 5.1.6)
 	p->v.log = c->log;
 	p->v.log_used = c->log_used;
@@ -81,10 +82,11 @@ void pring_restore(struct pring *p, uint32_t base)
 {
 	// what lies between the two was fetched and never returned: it is fetched again. A back end that tells one half only
 	// (the other is zero) had nothing out.
-	p->used = pos_of(base >> 16 != 0 ? base >> 16 : base & 0xffff);
-	p->avail = p->fill = p->used;
+	struct ppos at = pos_of(base >> 16 != 0 ? base >> 16 : base & 0xffff);
+	p->at = (struct pring_ledger){ .avail = at, .fill = at, .used = at };
+	atomic_store_explicit(&p->done, (uint16_t)half_of(at), memory_order_relaxed);
 	p->out = 0;
-	p->v.signalled = p->used.slot;
+	p->v.signalled = at.slot;
 	p->v.signalled_valid = false;
 	p->v.idx_unlogged = false;
 	p->v.n_pending = 0;
@@ -93,12 +95,65 @@ void pring_restore(struct pring *p, uint32_t base)
 
 uint32_t pring_base(const struct pring *p)
 {
-	return half_of(p->avail) | half_of(p->used) << 16;
+	return half_of(p->at.used) * 0x10001u;
+}
+
+uint32_t pring_base_next(const struct pring *p, uint32_t base)
+{
+	return half_of(ppos_add(p, pos_of(base & 0xffff), 1)) * 0x10001u;
+}
+
+static uint16_t lap_flags(const struct pring *p, unsigned slot)
+{
+	const _Atomic uint16_t *flags = (const _Atomic uint16_t *)(p->ring + (size_t)slot * VDESC_SIZE + PDESC_FLAGS);
+	return atomic_load_explicit(flags, memory_order_relaxed) & (PDESC_F_LAP | VDESC_F_NEXT);
+}
+
+static bool in_hand(uint16_t flags) // available, not used
+{
+	return (flags & PDESC_F_LAP) == PDESC_F_AVAIL || (flags & PDESC_F_LAP) == PDESC_F_USED;
+}
+
+// The place where those begin that the device has; if it has none, or all, where one lap ends and the one before it begins.
+static struct ppos guess(const struct pring *p)
+{
+	uint16_t last = lap_flags(p, p->num - 1), first = lap_flags(p, 0), before = last;
+	for (unsigned i = 0; i < p->num; i++) {
+		uint16_t f = lap_flags(p, i);
+		if (in_hand(f) && !in_hand(before))
+			return (struct ppos){ (uint16_t)i, (f & PDESC_F_AVAIL) != 0 };
+		before = f;
+	}
+	bool wrap = (first & PDESC_F_AVAIL) != 0;
+	for (unsigned i = 1; i < p->num; i++)
+		if (((lap_flags(p, i) & PDESC_F_AVAIL) != 0) != wrap)
+			return (struct ppos){ (uint16_t)i, in_hand(first) ? !wrap : wrap };
+	return (struct ppos){ 0, in_hand(first) ? wrap : !wrap };
+}
+
+bool pring_find(const struct pring *p, uint32_t *base)
+{
+	struct ppos at = guess(p);
+	unsigned i = 0;
+	if (p->v.in_order)
+		return false;
+	for (; i < p->num; i++) { // those that it has, one descriptor each
+		struct ppos k = ppos_add(p, at, i);
+		if (lap_flags(p, k.slot) != pdesc_available(k.wrap))
+			break;
+	}
+	for (; i < p->num; i++) { // and behind them what the lap before has left
+		struct ppos k = ppos_add(p, at, i);
+		if ((lap_flags(p, k.slot) & PDESC_F_LAP) != pdesc_used(!k.wrap))
+			return false;
+	}
+	*base = half_of(at) * 0x10001u;
+	return true;
 }
 
 void pring_advance(struct pring *p, unsigned slots)
 {
-	p->avail = ppos_add(p, p->avail, slots);
+	p->at.avail = ppos_add(p, p->at.avail, slots);
 	p->out = (uint16_t)(p->out + slots);
 }
 
@@ -107,7 +162,7 @@ bool pring_wants_call_fenced(struct pring *p)
 	gwrite_packed_settle(p);
 	uint16_t old = p->v.signalled;
 	bool valid = p->v.signalled_valid;
-	p->v.signalled = p->used.slot;
+	p->v.signalled = p->at.used.slot;
 	p->v.signalled_valid = true;
 	uint32_t wish = atomic_load_explicit((const _Atomic uint32_t *)p->v.avail, memory_order_relaxed), flags = wish >> 16 & 3;
 	if (flags != PEVENT_DESC || !p->v.event_idx)
@@ -115,10 +170,10 @@ bool pring_wants_call_fenced(struct pring *p)
 	if (!valid)
 		return true;
 	// all three counted from the start of this lap; a place that the ring does not have is just a number that is never passed
-	int now = p->used.slot, before = old, event = (int)(wish & 0x7fff);
+	int now = p->at.used.slot, before = old, event = (int)(wish & 0x7fff);
 	if (before >= now)
 		before -= (int)p->num;
-	if ((wish >> 15 & 1) != p->used.wrap)
+	if ((wish >> 15 & 1) != p->at.used.wrap)
 		event -= (int)p->num;
 	return (uint16_t)(now - event - 1) < (uint16_t)(now - before);
 }

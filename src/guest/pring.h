@@ -1,17 +1,20 @@
 // A packed virtqueue, device side (virtio 1.2, 2.8): one ring of descriptors that both sides write. Each descriptor is
-// fetched once, checked, then used; completion is strictly in ring order. Not wired into the switch yet.
+// fetched once, checked, then used; completion is strictly in ring order.
 //
 // What both formats have in common (memory, log, features, call descriptor, pending ranges) is in `v`: gwrite_payload,
 // gwrite_header and gwrite_frames take &p->v. Of v, what names an avail or used ring is not used here.
 //
-// Position: nothing in guest memory says where a device stands in a packed ring. After a crash of the daemon without a side
-// record it is what SET_VRING_BASE says, which is the last clean stop: descriptors completed since would be taken again.
+// Position: no index in guest memory says where a device stands in a packed ring. It is in struct pring_ledger, and dies with
+// the process for now; after that there is what SET_VRING_BASE says (the last clean stop, where nobody knows better), and
+// what the descriptors' flags say (pring_find).
 #ifndef GUEST_PRING_H
 #define GUEST_PRING_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
+#include "guest/playout.h"
 #include "guest/vchain.h"
 #include "guest/vring.h"
 
@@ -20,11 +23,15 @@ struct ppos { // a place in the ring, and the wrap counter there
 	bool wrap;
 };
 
-struct pchain { // one chain; its pieces are elsewhere
-	uint16_t id; // the driver's, any number: goes back as it is
-	uint16_t slots; // descriptors of the ring that it takes
-	uint16_t n_segs;
-	uint32_t len; // sum of the pieces
+// Where the device stands. Its fields are written one after the other for each batch, so that a copy that outlived the process
+// would say, with the flags in the ring, how far a batch had come:
+//   avail   before the first byte of a buffer is written (pring_advance)
+//   fill    after the used descriptors behind the first were written (gwrite_packed_fill)
+//   used    after the first was, which shows them all (gwrite_packed_show)
+struct pring_ledger {
+	struct ppos avail; // next to fetch
+	struct ppos fill; // behind the used descriptors that are written and not visible yet
+	struct ppos used; // next used descriptor that the driver will see
 };
 
 struct pring {
@@ -32,12 +39,11 @@ struct pring {
 	const uint8_t *ring; // guest memory, written through gwrite.c only
 	uint64_t ring_gpa; // its guest-physical address: where descriptor writes are logged
 	uint32_t num; // 1..32768, any number
-	struct ppos avail; // next to fetch
-	struct ppos used; // next used descriptor that the driver will see
-	struct ppos fill; // behind the used descriptors that are written and not visible yet
-	uint16_t first_flags; // of the first of those: withheld until the publish
+	struct pring_ledger at;
+	uint64_t first; // length, id and flags of the first of those that are written and not visible: withheld until then
 	struct ppos unlogged; // the descriptor that was published last, if v.idx_unlogged
 	uint16_t out; // slots between used and avail
+	_Atomic uint16_t done; // used as half a base, for other threads to look at
 };
 
 // conf as for a split ring, but: num is any number from 1 to 32768; desc_uaddr is the descriptor ring, avail_uaddr the
@@ -46,20 +52,59 @@ enum err pring_new(struct pring **out, const struct vring_conf *conf, struct why
 void pring_free(struct pring *p); // NULL is fine
 // Set the position; base as in SET_VRING_BASE, checked by vbase_check_packed. The next call decision signals.
 void pring_restore(struct pring *p, uint32_t base);
-// What GET_VRING_BASE says: both halves, equal when nothing is out.
+// What GET_VRING_BASE says: both halves, equal, since what was not returned will be fetched again.
 uint32_t pring_base(const struct pring *p);
+
+// Where the flags in the ring say that a device stands which completes in order: what SET_VRING_BASE would say. False: they do
+// not say it, since chains of several descriptors or batches in order left their traces, or somebody wrote nonsense. Reads
+// the whole ring.
+bool pring_find(const struct pring *p, uint32_t *base);
+// The base behind one more descriptor.
+uint32_t pring_base_next(const struct pring *p, uint32_t base);
 
 // Is there a descriptor `off` (< num) places behind avail?
 bool pring_ready(const struct pring *p, unsigned off);
 // Fetch the chain that begins `off` places behind avail (pring_ready said yes). Like vchain_fetch; VCHAIN_BROKEN: the chain
 // has no end within what the ring may hold.
 enum vchain_result pchain_fetch(struct pring *p, unsigned off, bool writable, struct gseg *segs, unsigned room,
-				struct pchain *out, const char **why);
-// Fetch up to max chains of the plainest kind, one piece each, from `off` places behind avail on; the memory of each one's
-// beginning is on its way to the cache. Stops where there is none, or at the first that is anything else.
-unsigned pchain_take(struct pring *p, unsigned off, bool writable, struct gseg *segs, struct pchain *out, unsigned max);
+				struct vchain *out, const char **why);
 // Chains of that many slots are the device's now; each is to be completed, in order.
 void pring_advance(struct pring *p, unsigned slots);
+
+static inline struct pring *pring_of(struct vring *v) // v->packed
+{
+	return (struct pring *)v;
+}
+static inline const struct pring *pring_of_const(const struct vring *v)
+{
+	return (const struct pring *)v;
+}
+
+struct pdesc { // a descriptor, our copy
+	uint64_t addr;
+	uint32_t len;
+	uint16_t id, flags;
+};
+
+// Length, id and flags come in one load: what the driver wrote before the flags is there if they are.
+static inline struct pdesc pdesc_load(const struct pring *p, uint16_t slot)
+{
+	const uint8_t *d = p->ring + (size_t)slot * VDESC_SIZE;
+	uint64_t hi = atomic_load_explicit((const _Atomic uint64_t *)(d + PDESC_LEN), memory_order_acquire);
+	uint64_t lo = atomic_load_explicit((const _Atomic uint64_t *)d, memory_order_relaxed);
+	return (struct pdesc){ .addr = lo, .len = (uint32_t)hi, .id = (uint16_t)(hi >> 32), .flags = (uint16_t)(hi >> 48) };
+}
+
+// The two flags of a descriptor that is available, and of one that is used, in the lap of that wrap counter.
+#define PDESC_F_LAP (PDESC_F_AVAIL | PDESC_F_USED)
+static inline uint16_t pdesc_available(bool wrap)
+{
+	return wrap ? PDESC_F_AVAIL : PDESC_F_USED;
+}
+static inline uint16_t pdesc_used(bool wrap)
+{
+	return wrap ? PDESC_F_LAP : 0;
+}
 
 static inline struct ppos ppos_add(const struct pring *p, struct ppos at, unsigned slots)
 {

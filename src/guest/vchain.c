@@ -168,7 +168,7 @@ enum vchain_result vchain_fetch(struct vring *r, uint16_t at, bool writable, str
 	}
 	struct walk w = { .segs = segs, .room = room, .writable = writable };
 	enum vchain_result res = walk_chain(r, &w, head);
-	*out = (struct vchain){ .head = head };
+	*out = (struct vchain){ .id = head, .slots = 1 };
 	if (res == VCHAIN_OK) {
 		out->n_segs = (uint16_t)w.n;
 		out->len = (uint32_t)w.len;

@@ -13,7 +13,8 @@
 #define VCHAIN_MAX_SEGS 1024u
 
 struct vchain {
-	uint16_t head; // descriptor index: the id of the used element
+	uint16_t id; // by which it goes back: split: the index of its first descriptor; packed: the driver's, any number
+	uint16_t slots; // places of the ring that it takes: split: 1, an avail entry; packed: its descriptors
 	uint16_t n_segs;
 	uint32_t len; // sum of the pieces
 };

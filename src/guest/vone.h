@@ -6,13 +6,14 @@
 
 #include <stdint.h>
 
+#include "guest/pring.h"
 #include "guest/vring.h"
 
 struct vone {
 	const uint8_t *host;
 	uint64_t gpa;
 	uint32_t len;
-	uint16_t head;
+	uint32_t id; // by which it goes back, as gwrite_used has it
 };
 
 // The chains of avail entries at, at + 1, ... (n of them, n <= 64, all pending): those of one descriptor in one region, with at
@@ -20,5 +21,8 @@ struct vone {
 // not consumed in any way and is vchain_fetch's, which reads it anew and uses only what it reads. Returns how many were
 // taken. Prefetches their first line and the one that holds byte `ahead`.
 unsigned vone_fetch(struct vring *r, uint16_t at, unsigned n, bool writable, uint32_t min_len, uint32_t ahead, struct vone *out);
+
+// The same of a packed ring: the chains behind its place, n at most.
+unsigned pone_fetch(struct pring *p, unsigned n, bool writable, uint32_t min_len, uint32_t ahead, struct vone *out);
 
 #endif

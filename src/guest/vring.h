@@ -1,5 +1,6 @@
-// A split virtqueue, device side (virtio 1.2, 2.7). Each descriptor and index is fetched once, checked, then used;
-// completion is strictly in ring order, so used.idx in guest memory is always the truth about what is done.
+// A virtqueue, device side: what split and packed rings have in common, and the split one (virtio 1.2, 2.7). A packed one is a
+// struct pring around it; ring.h serves both. Each descriptor and index is fetched once, checked, then used;
+// completion is strictly in ring order, so used.idx in guest memory is always the truth about what a split ring has done.
 //
 // A vring is built aside by the control thread, then belongs to the data thread that it is published to; the control
 // thread touches it again only after it was retracted and all data threads have passed. Stores into guest memory are all
@@ -42,6 +43,7 @@ struct vring {
 	uint16_t num, mask; // num is at most 32768
 	bool event_idx, indirect_ok, in_order;
 	uint8_t hdr_len; // of the virtio-net header: 12 or 10
+	bool packed; // this is the v of a struct pring
 	bool mergeable, guest_csum; // what this ring's driver takes on receive
 	bool tx_csum; // it may leave a checksum to us on transmit
 	bool log_used;

@@ -23,7 +23,7 @@ struct rxsess { // a receive ring while a batch is delivered to it
 	struct vring *ring;
 	unsigned pair;
 	unsigned n;
-	uint16_t seen; // buffers that were there when one was refused for want of them
+	uint16_t seen; // places with buffers that were there when one was refused for want of them
 	uint64_t frames, bytes;
 	struct gwrite_used elem[RXS_ELEMS];
 };

@@ -88,6 +88,7 @@ static enum deliver ring_put(struct worker *w, struct dp_port *dst, struct frame
 		return DELIVER_FULL; // retracted this moment: the caller looks at the state again
 	if (atomic_load_explicit(&s->q->discard, memory_order_relaxed))
 		return drop_out(w, dst, DP_DROP_DISABLED);
+	uint16_t mark = 0;
 	int attempt;
 	for (attempt = 0; attempt < PUT_ATTEMPTS; attempt++) {
 		switch (rxsess_put(w, s, f)) {
@@ -100,9 +101,9 @@ static enum deliver ring_put(struct worker *w, struct dp_port *dst, struct frame
 		case RX_FULL:
 			break;
 		}
-		uint16_t seen = vring_avail_idx(s->ring);
+		mark = ring_mark(s->ring, s->seen);
 		if (full != FULL_KEEP && atomic_load_explicit(&s->q->dead, memory_order_relaxed)) {
-			if (atomic_load(&s->q->dead_avail) == seen)
+			if (atomic_load(&s->q->dead_mark) == mark)
 				return starting(dst) ? DELIVER_KEEP : drop_out(w, dst, DP_DROP_FULL);
 			atomic_store(&s->q->dead, false);
 		}
@@ -111,6 +112,7 @@ static enum deliver ring_put(struct worker *w, struct dp_port *dst, struct frame
 	}
 	if (attempt == PUT_ATTEMPTS) // buffers came each time, and never enough: no kick may follow, so look again soon
 		worker_ask_rx(w, dst->index, s->pair);
+	atomic_store_explicit(&s->q->full_mark, mark, memory_order_relaxed);
 	if (full != FULL_DROP)
 		return DELIVER_FULL;
 	return starting(dst) ? DELIVER_KEEP : drop_out(w, dst, DP_DROP_FULL);

@@ -11,9 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "guest/gwrite.h"
-#include "guest/vchain.h"
-#include "guest/vring.h"
+#include "guest/ring.h"
 #include "net/eth.h"
 #include "net/vnet.h"
 #include "switch/addrs.h"
@@ -38,9 +36,9 @@ struct dp_queue { // one ring of a vhost-user port
 	_Atomic(struct vring *) ring; // published, or NULL
 	_Atomic bool discard;
 	atomic_flag lock; // receive rings with more than one data thread: held for a batch
-	// receive: a receiver that let a sender wait once without taking anything is dead until its avail index moves
+	// receive: a receiver that let a sender wait once without adding anything is dead until it does (ring_mark)
 	_Atomic bool dead;
-	_Atomic uint16_t dead_avail;
+	_Atomic uint16_t dead_mark, full_mark; // full: when a sender last had to wait
 	// transmit: waiting for a full receiver
 	_Atomic uint16_t stall_port; // FDB_NO_PORT: not waiting
 	uint64_t stall_until_us; // owner thread's
@@ -143,7 +141,7 @@ struct worker {
 	struct gseg tx_segs[VCHAIN_MAX_SEGS + 512];
 	struct gseg rx_segs[VCHAIN_MAX_SEGS + 16];
 	struct vchain chain[DP_BATCH];
-	uint16_t heads[DP_BATCH];
+	struct gwrite_used back[DP_BATCH];
 	struct frame frame;
 	_Alignas(64) uint8_t fast[DP_FAST_BYTES];
 	uint8_t bounce[ETH_MAX + 64];

@@ -1,9 +1,10 @@
-// The fast form of a turn: unicast frames of one descriptor from one transmit ring into receive buffers of one descriptor. The
-// general form (source.c, deliver.c, rxsess.c) can do all that this can, and does what this leaves: whatever is unusual ends
-// the batch in front of it, with nothing of it consumed.
+// The fast form of a turn: unicast frames of one descriptor from one transmit ring into receive buffers of one descriptor; rings
+// of either kind on either side (ring.h asks which, once a ring and stage). The general form (source.c, deliver.c, rxsess.c)
+// can do all that this can, and does what this leaves: whatever is unusual ends the batch in front of it, with nothing of it
+// consumed.
 //
 // A batch goes through stages, so that the cache misses of its frames overlap instead of following each other:
-//   take     avail entries and descriptors of up to 64 frames; their first lines are on their way (vone_fetch)
+//   take     avail entries and descriptors of up to 64 frames; their first lines are on their way (vone_fetch, pone_fetch)
 //   route    headers and addresses are read, once, into registers; memo or database; frames are sorted by destination
 //   reserve  each destination's avail entries and descriptors; the lines to be written are on their way
 //   copy     destination by destination: header if it differs, the bytes that were looked at, the rest (gwrite_frames)
@@ -15,7 +16,6 @@
 
 #include "dirty/dirty.h"
 #include "guest/mem.h"
-#include "guest/vone.h"
 #include "net/eth.h"
 #include "switch/dp_int.h"
 
@@ -188,12 +188,10 @@ static void unlock(struct worker *w, struct bucket *b)
 static unsigned reserve(struct fast *f, struct bucket *b, unsigned limit)
 {
 	struct vring *ring = b->ring;
-	unsigned avail = vring_pending(ring), want = b->n;
+	unsigned avail = ring_pending(ring);
 	if (vring_broken(ring))
 		return b->n ? b->frame[0] : limit;
-	if (avail > ring->num)
-		avail = 0;
-	unsigned got = vone_fetch(ring, ring->last_avail, want < avail ? want : avail, true, ring->hdr_len + FAST_MIN, ring->hdr_len, f->rx);
+	unsigned got = ring_fetch_ones(ring, b->n, avail, true, ring->hdr_len + FAST_MIN, ring->hdr_len, f->rx);
 	for (unsigned i = 0; i < b->n; i++) {
 		unsigned k = b->frame[i];
 		struct gwrite_frame *to = &f->to[k];
@@ -203,7 +201,7 @@ static unsigned reserve(struct fast *f, struct bucket *b, unsigned limit)
 			return k;
 		to->host = f->rx[i].host;
 		to->gpa = f->rx[i].gpa;
-		f->elem[k] = (struct gwrite_used){ .id = f->rx[i].head, .len = ring->hdr_len + to->len };
+		f->elem[k] = (struct gwrite_used){ .id = f->rx[i].id, .len = ring->hdr_len + to->len };
 	}
 	return limit;
 }
@@ -231,8 +229,8 @@ static void fill(struct fast *f, struct bucket *b, unsigned limit)
 	b->n = n;
 	if (n == 0)
 		return;
-	b->ring->last_avail = (uint16_t)(b->ring->last_avail + n);
-	gwrite_stage_used(b->ring, used, n);
+	ring_advance(b->ring, n);
+	ring_stage(b->ring, used, n);
 }
 
 static bool memory_gone(const struct vring *r)
@@ -245,28 +243,44 @@ static bool memory_gone(const struct vring *r)
 static void finish(struct worker *w, struct bucket *b)
 {
 	struct dp_counters *c = &ctr_of(w, b->port)->queue[b->pair];
-	gwrite_settle(b->ring);
+	ring_settle(b->ring);
 	if (b->n == 0)
 		return;
 	ctr_add(&c->out_frames, b->n);
 	ctr_add(&c->out_bytes, b->bytes);
 	dp_seen(b->port, DP_NOTE_FIRST_OUT, &b->port->first_out_us);
-	if (vring_wants_call_fenced(b->ring))
+	if (ring_wants_call_fenced(b->ring))
 		vring_call_now(b->ring);
 	if (memory_gone(b->ring))
 		dp_note(b->port, DP_NOTE_MEM_BROKEN);
+}
+
+// Used elements of the source. In order one stands for all that a packed ring's driver skips.
+static void give_back(struct vring *r, const struct vone *tx, unsigned n)
+{
+	struct gwrite_used used[DP_BATCH];
+	unsigned elems = n;
+	if (r->packed && r->in_order) {
+		used[0] = (struct gwrite_used){ .id = gwrite_packed_id((uint16_t)tx[n - 1].id, (uint16_t)n) };
+		elems = 1;
+	} else {
+		for (unsigned i = 0; i < n; i++)
+			used[i] = (struct gwrite_used){ .id = tx[i].id };
+	}
+	ring_advance(r, n);
+	ring_stage(r, used, elems);
 }
 
 unsigned fast_run(struct worker *w, struct dp_port *port, unsigned pair, struct vring *r, unsigned avail)
 {
 	struct dp_queue *q = &port->q[2 * pair + 1];
 	struct fast *f = (struct fast *)w->fast;
-	unsigned n = avail < DP_BATCH ? avail : DP_BATCH, locked = 0;
+	unsigned n, locked = 0;
 	uint64_t bytes = 0;
 	if (!port_is_plain(port, q))
 		return 0;
 	f->n_buckets = 0;
-	n = vone_fetch(r, r->last_avail, n, false, r->hdr_len + FAST_MIN, r->hdr_len, f->tx);
+	n = ring_fetch_ones(r, DP_BATCH, avail, false, r->hdr_len + FAST_MIN, r->hdr_len, f->tx);
 	if (n)
 		n = route(w, f, port, pair, r, n);
 	for (unsigned i = 0; i < f->n_buckets && n; i++) {
@@ -287,11 +301,7 @@ unsigned fast_run(struct worker *w, struct dp_port *port, unsigned pair, struct 
 		bytes += f->bucket[i].n ? f->bucket[i].bytes : 0;
 	}
 	if (n) {
-		struct gwrite_used used[DP_BATCH];
-		for (unsigned i = 0; i < n; i++)
-			used[i] = (struct gwrite_used){ .id = f->tx[i].head };
-		r->last_avail = (uint16_t)(r->last_avail + n);
-		gwrite_stage_used(r, used, n);
+		give_back(r, f->tx, n);
 		bool unlogged = gwrite_unlogged(r);
 		for (unsigned i = 0; i < f->n_buckets; i++)
 			unlogged |= (locked & 1u << i) && gwrite_unlogged(f->bucket[i].ring);
@@ -299,8 +309,8 @@ unsigned fast_run(struct worker *w, struct dp_port *port, unsigned pair, struct 
 			gwrite_fence();
 		for (unsigned i = 0; i < f->n_buckets; i++) // destinations before the source
 			if (f->bucket[i].n)
-				gwrite_show(f->bucket[i].ring, f->bucket[i].n);
-		gwrite_show(r, n);
+				ring_show(f->bucket[i].ring, f->bucket[i].n);
+		ring_show(r, n);
 		gwrite_fence(); // all of it is visible before anybody's wish is read, and before the pages of the indices are logged
 	}
 	for (unsigned i = 0; i < f->n_buckets; i++) {
@@ -312,12 +322,12 @@ unsigned fast_run(struct worker *w, struct dp_port *port, unsigned pair, struct 
 	}
 	if (!n)
 		return 0;
-	gwrite_settle(r);
+	ring_settle(r);
 	struct dp_counters *c = &ctr_of(w, port)->queue[pair];
 	ctr_add(&c->in_frames, n);
 	ctr_add(&c->in_bytes, bytes);
 	dp_seen(port, DP_NOTE_FIRST_IN, &port->first_in_us);
-	if (vring_wants_call_fenced(r))
+	if (ring_wants_call_fenced(r))
 		vring_call_now(r);
 	return n;
 }

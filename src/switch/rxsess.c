@@ -61,7 +61,7 @@ static void publish(struct rxsess *s)
 {
 	if (s->n == 0)
 		return;
-	gwrite_publish_used(s->ring, s->elem, s->n);
+	ring_publish(s->ring, s->elem, s->n);
 	s->n = 0;
 }
 
@@ -87,7 +87,7 @@ void rxsess_flush(struct worker *w, struct rxsess *s)
 		ctr_add(&c->out_bytes, s->bytes);
 		dp_seen(s->port, DP_NOTE_FIRST_OUT, &s->port->first_out_us);
 	}
-	if ((published || s->frames) && vring_wants_call(s->ring))
+	if ((published || s->frames) && ring_wants_call(s->ring))
 		vring_call_now(s->ring);
 	if (memory_gone(s->ring))
 		ring_broken(s);
@@ -95,17 +95,17 @@ void rxsess_flush(struct worker *w, struct rxsess *s)
 }
 
 // A buffer that can't be used goes back with length 0, in its turn.
-static bool give_back_empty(struct rxsess *s, uint16_t head)
+static void give_back_empty(struct rxsess *s, uint32_t id)
 {
 	if (s->n == RXS_ELEMS)
 		publish(s);
-	s->elem[s->n++] = (struct gwrite_used){ .id = head, .len = 0 };
-	s->ring->last_avail++;
-	return true;
+	struct gwrite_used *u = &s->elem[s->n++];
+	*u = (struct gwrite_used){ .id = id, .len = 0 };
+	ring_advance(s->ring, ring_places(s->ring, u));
 }
 
 struct taken { // buffers reserved for one frame
-	unsigned n_segs, n_heads;
+	unsigned n_segs, n, places;
 	uint32_t len;
 	struct gwrite_used elem[RXS_ELEMS];
 };
@@ -114,38 +114,38 @@ struct taken { // buffers reserved for one frame
 static enum rxput reserve(struct worker *w, struct rxsess *s, uint32_t need, struct taken *t)
 {
 	struct vring *r = s->ring;
-	uint16_t avail = vring_pending(r);
-	t->n_segs = t->n_heads = 0;
+	unsigned avail = ring_pending(r);
+	t->n_segs = t->n = t->places = 0;
 	t->len = 0;
 	while (t->len < need) {
 		if (vring_broken(r))
 			return RX_BAD;
-		if (t->n_heads == avail) {
-			s->seen = avail;
+		if (!ring_has(r, t->places, avail)) {
+			s->seen = (uint16_t)t->places;
 			return RX_FULL;
 		}
-		if (t->n_heads == RXS_ELEMS)
+		if (t->n == RXS_ELEMS)
 			return RX_TOO_BIG;
 		struct vchain c;
 		const char *why = NULL;
-		enum vchain_result res = vchain_fetch(r, (uint16_t)(r->last_avail + t->n_heads), true, w->rx_segs + t->n_segs,
-						      VCHAIN_MAX_SEGS + 16 - t->n_segs, &c, &why);
+		enum vchain_result res = ring_fetch(r, t->places, true, w->rx_segs + t->n_segs, VCHAIN_MAX_SEGS + 16 - t->n_segs, &c, &why);
 		if (res == VCHAIN_BROKEN)
 			return RX_BAD;
 		if (res == VCHAIN_NO_ROOM)
 			return RX_TOO_BIG;
 		if (res == VCHAIN_BAD || c.len == 0) {
-			if (t->n_heads != 0) // completion is in order: the good ones before it can't be kept back
+			if (t->n != 0) // completion is in order: the good ones before it can't be kept back
 				return RX_BAD;
 			ctr_add(&ctr_of(w, s->port)->drops_out[DP_DROP_DESC], 1);
-			give_back_empty(s, c.head);
-			avail--;
+			give_back_empty(s, ring_used(r, &c, 0).id);
+			avail = ring_pending(r);
 			continue;
 		}
 		if (!r->mergeable && c.len < need)
 			return RX_TOO_BIG;
 		t->n_segs += c.n_segs;
-		t->elem[t->n_heads++] = (struct gwrite_used){ .id = c.head, .len = c.len };
+		t->places += c.slots;
+		t->elem[t->n++] = ring_used(r, &c, c.len);
 		t->len += c.len;
 	}
 	return RX_OK;
@@ -155,8 +155,8 @@ static enum rxput reserve(struct worker *w, struct rxsess *s, uint32_t need, str
 // attempt gets past the bad one.
 static void give_back_all(struct rxsess *s, const struct taken *t)
 {
-	for (unsigned i = 0; i < t->n_heads; i++)
-		give_back_empty(s, (uint16_t)t->elem[i].id);
+	for (unsigned i = 0; i < t->n; i++)
+		give_back_empty(s, t->elem[i].id);
 }
 
 static void copy_frame(struct worker *w, struct rxsess *s, const struct frame *f, const struct vnet_hdr *h,
@@ -185,14 +185,14 @@ static void copy_frame(struct worker *w, struct rxsess *s, const struct frame *f
 static void take(struct rxsess *s, struct taken *t, uint32_t total)
 {
 	struct vring *r = s->ring;
-	if (s->n + t->n_heads > RXS_ELEMS)
+	if (s->n + t->n > RXS_ELEMS)
 		publish(s);
-	for (unsigned i = 0; i < t->n_heads; i++) { // the last buffer may be filled partly
+	for (unsigned i = 0; i < t->n; i++) { // the last buffer may be filled partly
 		uint32_t part = t->elem[i].len < total ? t->elem[i].len : total;
 		s->elem[s->n++] = (struct gwrite_used){ .id = t->elem[i].id, .len = part };
 		total -= part;
 	}
-	r->last_avail = (uint16_t)(r->last_avail + t->n_heads);
+	ring_advance(r, t->places);
 }
 
 enum rxput rxsess_put(struct worker *w, struct rxsess *s, struct frame *f)
@@ -223,7 +223,7 @@ enum rxput rxsess_put(struct worker *w, struct rxsess *s, struct frame *f)
 	}
 	if (!r->guest_csum)
 		h.flags = 0; // virtio 1.2, 5.1.6.4: nothing but 0 without GUEST_CSUM
-	h.num_buffers = (uint16_t)t.n_heads;
+	h.num_buffers = (uint16_t)t.n;
 	copy_frame(w, s, f, &h, linear);
 	take(s, &t, total);
 	s->frames++;
@@ -235,18 +235,19 @@ bool rxsess_wait(struct worker *w, struct rxsess *s)
 {
 	(void)w;
 	publish(s); // what was filled is visible before we wait for more
-	gwrite_notify(s->ring, true);
+	ring_notify(s->ring, true, s->seen);
 	// against what the refused attempt saw: buffers that came after that look and before our wish bring no kick
-	return vring_pending(s->ring) != s->seen;
+	return ring_has(s->ring, s->seen, ring_pending(s->ring));
 }
 
-// With event index a kick comes once for each wish; without it the driver kicks at every refill until it is told not to.
+// With event index a kick comes once for each wish; without it the driver kicks at every refill until it is told not to. In a packed
+// ring a wish comes true anew every other lap.
 void rxsess_quiet(struct worker *w, struct dp_port *port, unsigned pair)
 {
 	struct dp_queue *q = &port->q[2 * pair];
 	lock_ring(w, q);
 	struct vring *r = atomic_load_explicit(&q->ring, memory_order_acquire);
-	if (r && !r->event_idx && !vring_broken(r))
-		gwrite_notify(r, false);
+	if (r && (r->packed || !r->event_idx) && !vring_broken(r))
+		ring_notify(r, false, 0);
 	unlock_ring(w, q);
 }

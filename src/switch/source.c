@@ -56,12 +56,11 @@ struct batch {
 // Fetch up to a batch. What can't be used is kept with n_segs 0 and is completed in its turn.
 static bool fetch(struct worker *w, struct dp_port *port, struct vring *r, unsigned avail, struct batch *b)
 {
-	unsigned used = 0, room = VCHAIN_MAX_SEGS + 512;
-	for (b->n = 0; b->n < avail && b->n < DP_BATCH; b->n++) {
+	unsigned used = 0, off = 0, room = VCHAIN_MAX_SEGS + 512;
+	for (b->n = 0; b->n < DP_BATCH && ring_has(r, off, avail); b->n++) {
 		struct vchain *c = &w->chain[b->n];
 		const char *why = NULL;
-		enum vchain_result res =
-			vchain_fetch(r, (uint16_t)(r->last_avail + b->n), false, w->tx_segs + used, room - used, c, &why);
+		enum vchain_result res = ring_fetch(r, off, false, w->tx_segs + used, room - used, c, &why);
 		if (res == VCHAIN_BROKEN)
 			return false;
 		if (res == VCHAIN_NO_ROOM)
@@ -69,7 +68,8 @@ static bool fetch(struct worker *w, struct dp_port *port, struct vring *r, unsig
 		if (res == VCHAIN_BAD)
 			ctr_add(&ctr_of(w, port)->drops_in[DP_DROP_DESC], 1);
 		used += c->n_segs;
-		w->heads[b->n] = c->head;
+		off += c->slots;
+		w->back[b->n] = ring_used(r, c, 0);
 	}
 	return true;
 }
@@ -149,11 +149,14 @@ static void complete(struct worker *w, struct dp_port *port, unsigned pair, stru
 {
 	if (b->done == 0)
 		return;
-	r->last_avail = (uint16_t)(r->last_avail + b->done);
-	gwrite_publish_heads(r, w->heads, b->done);
+	unsigned places = 0;
+	for (unsigned i = 0; i < b->done; i++)
+		places += ring_places(r, &w->back[i]);
+	ring_advance(r, places);
+	ring_publish(r, w->back, b->done);
 	count_in(w, port, pair, b->done, b->bytes);
 	dp_seen(port, DP_NOTE_FIRST_IN, &port->first_in_us);
-	if (vring_wants_call(r))
+	if (ring_wants_call(r))
 		vring_call_now(r);
 }
 
@@ -178,20 +181,20 @@ enum tx_result source_run(struct worker *w, struct dp_port *port, unsigned pair,
 		memory_gone(port, r);
 		return TX_IDLE;
 	}
-	unsigned avail = vring_pending(r);
+	unsigned avail = ring_pending(r);
 	if (memory_gone(port, r)) // what was read may be the zero page that stands in for it
 		return TX_IDLE;
 	w->tried |= avail != 0 || (arm && r->notify_off); // asking for kicks again belongs to the frames before
 	if (avail == 0 && !vring_broken(r)) {
 		if (!arm)
 			return TX_EMPTY;
-		gwrite_notify(r, true);
-		avail = vring_pending(r);
+		ring_notify(r, true, 0);
+		avail = ring_pending(r);
 		if (avail == 0 && !vring_broken(r))
 			return TX_IDLE;
 	}
 	if (!r->notify_off)
-		gwrite_notify(r, false);
+		ring_notify(r, false, 0);
 	if (FAST_FORM && !w->dp->conf.general_only && !vring_broken(r) && fast_run(w, port, pair, r, avail))
 		return memory_gone(port, r) ? TX_IDLE : TX_MORE; // what it left is looked at in the next turn
 	struct batch b = { 0 };

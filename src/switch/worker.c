@@ -176,7 +176,7 @@ static bool turn(struct worker *w, bool arm)
 	return more;
 }
 
-// Senders whose receiver did not take anything in time: the receiver is dead until its avail index moves, the sender goes on.
+// Senders whose receiver did not take anything in time: the receiver is dead until it adds buffers, the sender goes on.
 static void check_stalled(struct worker *w)
 {
 	if (w->n_stalled == 0)
@@ -201,11 +201,8 @@ static void check_stalled(struct worker *w)
 			unsigned pairs = dst ? atomic_load(&dst->rx_pairs) : 0;
 			if (pairs) {
 				struct dp_queue *rx = &dst->q[2 * (pair % pairs)];
-				struct vring *r = atomic_load(&rx->ring);
-				if (r) {
-					atomic_store(&rx->dead_avail, vring_avail_idx(r));
-					atomic_store(&rx->dead, true);
-				}
+				atomic_store(&rx->dead_mark, atomic_load(&rx->full_mark));
+				atomic_store(&rx->dead, true);
 			}
 			queue_stall(w->dp, q, FDB_NO_PORT);
 			make_ready(w, index * DP_MAX_PAIRS + pair);

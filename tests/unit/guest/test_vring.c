@@ -163,7 +163,7 @@ static void test_indirect(void **state)
 	vq_offer_raw(&b.q, 3);
 	vq_publish(&b.q, false);
 	assert_int_equal(fetch(&b, false, &c, &why), VCHAIN_OK);
-	assert_int_equal(c.head, 3);
+	assert_int_equal(c.id, 3);
 	assert_int_equal(c.len, NUM * 10);
 	t[NUM - 1] = (struct vq_desc){ b.buf, 10, VQ_NEXT, 0 }; // loops inside
 	assert_int_equal(fetch(&b, false, &c, &why), VCHAIN_BAD);
@@ -239,7 +239,7 @@ static void test_log(void **state)
 	struct gwrite_at at = gwrite_header(b.ring, segs, (struct gwrite_at){ 0, 0 }, hdr, 12);
 	gwrite_payload(b.ring, segs, at, data, sizeof(data));
 	b.ring->last_avail++;
-	struct gwrite_used u = { c.head, 12 + 5000 };
+	struct gwrite_used u = { c.id, 12 + 5000 };
 	assert_false(logged(&b, b.q.used_gpa));
 	gwrite_publish_used(b.ring, &u, 1);
 	assert_true(logged(&b, b.buf)); // first six header bytes
@@ -284,24 +284,24 @@ static void test_wants_call(void **state)
 	(void)state;
 	struct bed b;
 	bed_open(&b, F_V1 | F_EVENT, 65533, false);
-	uint16_t heads[8] = { 0 };
+	struct gwrite_used elems[8] = { { 0, 0 } };
 	b.q.avail[2 + NUM] = 1000; // used_event far away
-	gwrite_publish_heads(b.ring, heads, 1);
+	gwrite_publish_used(b.ring, elems, 1);
 	assert_true(vring_wants_call(b.ring)); // unknown since the start: signal
-	gwrite_publish_heads(b.ring, heads, 1);
+	gwrite_publish_used(b.ring, elems, 1);
 	assert_false(vring_wants_call(b.ring));
 	b.q.avail[2 + NUM] = 2; // in two entries, over the wrap: 65535, 0, 1, 2
-	gwrite_publish_heads(b.ring, heads, 3);
+	gwrite_publish_used(b.ring, elems, 3);
 	assert_false(vring_wants_call(b.ring));
-	gwrite_publish_heads(b.ring, heads, 1);
+	gwrite_publish_used(b.ring, elems, 1);
 	assert_true(vring_wants_call(b.ring));
-	gwrite_publish_heads(b.ring, heads, 1);
+	gwrite_publish_used(b.ring, elems, 1);
 	assert_false(vring_wants_call(b.ring));
 	assert_int_equal(vring_used_idx(b.ring), vring_position(b.ring).used);
 	bed_close(&b);
 	bed_open(&b, F_V1, 0, false);
 	b.q.avail[0] = 1; // no interrupt
-	gwrite_publish_heads(b.ring, heads, 1);
+	gwrite_publish_used(b.ring, elems, 1);
 	assert_false(vring_wants_call(b.ring));
 	b.q.avail[0] = 0;
 	assert_true(vring_wants_call(b.ring));

@@ -31,6 +31,17 @@ struct dp_port_conf gb_conf(const char *id)
 	return c;
 }
 
+// VRINGD_TEST_RINGS: "packed", "in-order" (and packed), "mixed" (every other guest packed), else split: for whatever a test does
+// not say itself.
+static uint64_t kind_of_next(void)
+{
+	static unsigned n;
+	const char *kind = getenv("VRINGD_TEST_RINGS");
+	if (!kind || (strcmp(kind, "mixed") == 0 && n++ % 2 == 0))
+		return 0;
+	return strcmp(kind, "in-order") == 0 ? GB_F_PACKED | GB_F_IN_ORDER : GB_F_PACKED;
+}
+
 static void ring_make(struct guestbed *g, unsigned q)
 {
 	struct vq *v = &g->q[q];
@@ -38,15 +49,16 @@ static void ring_make(struct guestbed *g, unsigned q)
 				.desc_uaddr = gmem_uaddr(g->mem, v->desc_gpa), .avail_uaddr = gmem_uaddr(g->mem, v->avail_gpa),
 				.used_uaddr = gmem_uaddr(g->mem, v->used_gpa), .call_fd = g->call[q] };
 	struct why why;
-	assert_int_equal(vring_new(&g->ring[q], &c, &why), OK);
-	vring_restore(g->ring[q], vring_used_idx(g->ring[q]));
+	assert_int_equal(ring_new(&g->ring[q], &c, &why), OK);
+	assert_int_equal(g->ring[q]->packed, v->packed);
+	ring_restore(g->ring[q], vq_base(v));
 }
 
 void gb_open(struct guestbed *g, struct dp *dp, const struct dp_port_conf *conf, uint64_t features, uint16_t base, bool run)
 {
 	memset(g, 0, sizeof(*g));
 	g->dp = dp;
-	g->features = features;
+	g->features = features | kind_of_next();
 	g->base = base;
 	struct gmem_conf mc = { .regions = 1, .region_bytes = 4u << 20 };
 	g->mem = gmem_new(&mc);
@@ -61,7 +73,8 @@ void gb_open(struct guestbed *g, struct dp *dp, const struct dp_port_conf *conf,
 	for (unsigned q = 0; q < 2; q++) {
 		g->kick[q] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		g->call[q] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		assert_true(vq_init(&g->q[q], g->mem, 0, GB_RING, false));
+		assert_true((g->features & GB_F_PACKED ? vq_init_packed : vq_init)(&g->q[q], g->mem, 0, GB_RING, false));
+		g->q[q].in_order = g->features & GB_F_IN_ORDER;
 		vq_reset(&g->q[q], base, (features >> 29) & 1);
 		g->q[q].kick = g->kick[q];
 		g->buf_gpa[q] = gmem_area(g->mem, 0, q == 0 ? GMEM_DEVICE : GMEM_DRIVER, GB_RING * GB_BUF, 0);
@@ -103,7 +116,7 @@ void gb_close(struct guestbed *g)
 	gb_stop(g, DP_RX_OFF);
 	dp_port_del(g->dp, g->port);
 	for (unsigned q = 0; q < 2; q++) {
-		vring_free(g->ring[q]);
+		ring_free(g->ring[q]);
 		vq_fini(&g->q[q]);
 		close(g->kick[q]);
 		close(g->call[q]);

@@ -9,12 +9,14 @@
 #include "driver/gmem.h"
 #include "driver/vq.h"
 #include "guest/mem.h"
-#include "guest/vring.h"
+#include "guest/ring.h"
 #include "switch/dp.h"
 
 #define GB_RING 64u
 #define GB_BUF 2048u
 #define GB_HDR 12u
+#define GB_F_PACKED (UINT64_C(1) << 34)
+#define GB_F_IN_ORDER (UINT64_C(1) << 35)
 
 struct guestbed {
 	struct dp *dp;

@@ -1,0 +1,44 @@
+#include "guest/ring.h"
+
+#include "base/bits.h"
+
+enum { F_RING_PACKED = 34 };
+
+enum err ring_new(struct vring **out, const struct vring_conf *conf, struct why *why)
+{
+	if (!bits_has(conf->features, F_RING_PACKED))
+		return vring_new(out, conf, why);
+	struct pring *p;
+	enum err e = pring_new(&p, conf, why);
+	if (e == OK)
+		*out = &p->v;
+	return e;
+}
+
+void ring_free(struct vring *r)
+{
+	if (r && r->packed)
+		pring_free(pring_of(r));
+	else
+		vring_free(r);
+}
+
+void ring_restore(struct vring *r, uint32_t base)
+{
+	if (r->packed)
+		pring_restore(pring_of(r), base);
+	else
+		vring_restore(r, (uint16_t)base);
+}
+
+uint32_t ring_base(const struct vring *r)
+{
+	return r->packed ? pring_base(pring_of_const(r)) : r->last_used;
+}
+
+uint32_t ring_base_now(const struct vring *r)
+{
+	if (!r->packed) // completion is in order: used.idx in guest memory says it
+		return vring_used_idx(r);
+	return atomic_load_explicit(&pring_of_const(r)->done, memory_order_relaxed) * 0x10001u;
+}
