@@ -3,6 +3,12 @@
 #include <stdio.h>
 #include <string.h>
 
+// Of a split ring it is an index; of a packed one (feature 34) both halves say something.
+static bool base_ok(const struct store_device *d, unsigned q)
+{
+	return d->last_base[q] <= UINT16_MAX || (d->features_acked >> 34 & 1);
+}
+
 static enum err device_load(struct store *s, sqlite3_stmt *st, struct store_device *d, struct why *why)
 {
 	struct row r;
@@ -28,7 +34,7 @@ static enum err device_load(struct store *s, sqlite3_stmt *st, struct store_devi
 	if (d->features_acked & ~d->features_offered)
 		return refuse(why, "stored device %s acknowledged features that were not offered", d->port);
 	for (unsigned q = 0; q < SNAP_MAX_RINGS; q++)
-		if (d->last_base[q] > UINT16_MAX)
+		if (!base_ok(d, q))
 			return refuse(why, "stored device %s: base %u of ring %u is over 65535", d->port, d->last_base[q], q);
 	// A pin is a promise to a front end that lives; none lives over a boot.
 	if (strcmp(boot, s->boot) != 0 || strcmp(boot, "unknown") == 0)
@@ -67,7 +73,7 @@ enum err store_device_put(struct store *s, const struct store_device *d, struct 
 	if (d->features_acked & ~d->features_offered)
 		return refuse(why, "features were acknowledged that were not offered");
 	for (unsigned q = 0; q < SNAP_MAX_RINGS; q++)
-		if (d->last_base[q] > UINT16_MAX)
+		if (!base_ok(d, q))
 			return refuse(why, "base %u of ring %u is over 65535", d->last_base[q], q);
 	enum err e = txn_begin(s, why);
 	if (e != OK)

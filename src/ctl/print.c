@@ -29,12 +29,12 @@ void print_rings(const json_t *r)
 {
 	size_t i, k;
 	json_t *p, *q;
-	printf("%-16s %4s %-3s %5s %-8s %-8s %-8s %6s %6s %10s %10s\n", "PORT", "RING", "DIR", "SIZE", "STARTED", "ENABLED", "RUNNING",
+	printf("%-16s %4s %-3s %-6s %5s %-8s %-8s %-8s %6s %6s %10s %10s\n", "PORT", "RING", "DIR", "KIND", "SIZE", "STARTED", "ENABLED", "RUNNING",
 	       "AVAIL", "USED", "KICKS", "CALLS");
 	json_array_foreach(json_object_get(r, "rings"), i, p)
 		json_array_foreach(json_object_get(p, "rings"), k, q) {
-			printf("%-16s %4lld %-3s %5lld %-8s %-8s %-8s %6lld %6lld %10lld %10lld\n", text_of(p, "id"), int_of(q, "ring"),
-			       text_of(q, "dir"), int_of(q, "size"), json_is_true(json_object_get(q, "started")) ? "yes" : "no",
+			printf("%-16s %4lld %-3s %-6s %5lld %-8s %-8s %-8s %6lld %6lld %10lld %10lld\n", text_of(p, "id"), int_of(q, "ring"),
+			       text_of(q, "dir"), text_of(q, "kind"), int_of(q, "size"), json_is_true(json_object_get(q, "started")) ? "yes" : "no",
 			       json_is_true(json_object_get(q, "enabled")) ? "yes" : "no",
 			       json_is_true(json_object_get(q, "running")) ? "yes" : "no", int_of(q, "next_avail"), int_of(q, "next_used"),
 			       int_of(q, "kicks"), int_of(q, "calls"));

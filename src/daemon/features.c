@@ -14,6 +14,8 @@ void features_offer(const struct port *p, struct port_offer *out)
 	out->compat = p->spec.compat ? p->spec.compat : p->has_device && p->device.compat ? p->device.compat : COMPAT_LATEST;
 	out->features = ((can | p->spec.features_plus) & ~p->spec.features_minus) | must;
 	out->protocol_features = (pcan | p->spec.proto_plus) & ~p->spec.proto_minus;
+	if (!p->spec.packed && !bits_has(p->spec.features_plus, VIRTIO_F_RING_PACKED))
+		out->features = bits_without(out->features, VIRTIO_F_RING_PACKED);
 	if (p->spec.announce == SPEC_ANNOUNCE_SWITCH)
 		out->features = bits_without(out->features, VIRTIO_NET_F_GUEST_ANNOUNCE); // then QEMU sends SEND_RARP
 	if (p->spec.queues == 1)
@@ -30,6 +32,10 @@ enum err features_pin(struct port *p, const struct snap *s, struct why *why)
 {
 	struct store_device d = p->device;
 	memcpy(d.port, p->spec.id, sizeof(d.port));
+	if (bits_has(d.features_acked ^ s->features_acked, VIRTIO_F_RING_PACKED)) { // bases of the other kind of ring
+		d.last_base_set = 0;
+		memset(d.last_base, 0, sizeof(d.last_base));
+	}
 	d.features_offered = s->features_offered;
 	d.features_acked = bits_without(s->features_acked, VHOST_F_LOG_ALL);
 	d.protocol_features = s->protocol_features;

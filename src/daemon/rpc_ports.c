@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "daemon/rpc.h"
 #include "dev/dev.h"
-#include "guest/vring.h"
+#include "guest/ring.h"
 #include "net/eth.h"
 
 enum err rpc_status(struct rpc_call *call, struct why *why)
@@ -123,12 +123,13 @@ static json_t *ring_json(const struct session *s, unsigned q)
 	const struct dev *dev = session_dev(s);
 	const struct snap_ring *r = &dev_snap(dev)->ring[q];
 	struct vring *v = dev_ring(dev, q);
-	// the position is the data thread's; completion is in order, so used.idx in guest memory says it as well
-	uint16_t used = v ? vring_used_idx(v) : 0;
-	return json_pack("{s:i,s:s,s:I,s:b,s:b,s:b,s:I,s:o,s:o,s:I,s:I,s:o}", "ring", (int)q, "dir", q % 2 ? "in" : "out", "size",
-			 (json_int_t)r->num, "started", r->started, "enabled", r->enabled, "running", session_ring_published(s, q), "base",
-			 (json_int_t)r->base, "next_avail", v ? json_integer(used) : json_null(), "next_used",
-			 v ? json_integer(used) : json_null(), "kicks", (json_int_t)(v ? atomic_load(&v->kicks) : 0), "calls",
+	bool packed = bits_has(dev_snap(dev)->features_acked, VIRTIO_F_RING_PACKED);
+	uint32_t used = v ? ring_base_now(v) & (packed ? 0x7fff : 0xffff) : 0, wrap = v && packed ? ring_base_now(v) >> 15 & 1 : 0;
+	return json_pack("{s:i,s:s,s:s,s:I,s:b,s:b,s:b,s:I,s:o,s:o,s:o,s:I,s:I,s:o}", "ring", (int)q, "dir", q % 2 ? "in" : "out", "kind",
+			 packed ? "packed" : "split", "size", (json_int_t)r->num, "started", r->started, "enabled", r->enabled, "running",
+			 session_ring_published(s, q), "base", (json_int_t)r->base, "next_avail", v ? json_integer(used) : json_null(),
+			 "next_used", v ? json_integer(used) : json_null(), "wrap", v && packed ? json_integer(wrap) : json_null(), "kicks",
+			 (json_int_t)(v ? atomic_load(&v->kicks) : 0), "calls",
 			 (json_int_t)(v ? atomic_load(&v->calls) : 0), "broken",
 			 v && vring_broken(v) ? json_string(vring_broken(v)) : json_null());
 }

@@ -74,7 +74,7 @@ struct port_spec {
 	char label[SPEC_LABEL_MAX];
 	uint32_t mtu; // 0: none told
 	uint32_t announce; // enum spec_announce
-	uint32_t packed; // always 0 in this version
+	uint32_t packed; // 1: packed rings are offered
 	uint64_t features_plus, features_minus; // virtio feature bits of features=
 	uint64_t proto_plus, proto_minus; // protocol feature bits of features=proto-...
 	uint32_t compat; // 0: latest

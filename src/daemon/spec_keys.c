@@ -15,7 +15,7 @@ const struct key spec_keys[SPEC_N_KEYS] = {
 	{ "label", T_TEXT, K_ALL, AT(label), 0, 64, 0, NULL, true, NULL, "text for people" },
 	{ "mtu", T_U32, K_VHOST, AT(mtu), 68, 65535, 0, NULL, false, NULL, "the most that a front end may tell the guest (NET_SET_MTU)" },
 	{ "announce", T_WORD, K_VHOST, AT(announce), 0, 0, 0, "guest|switch", false, NULL, "who speaks after a move: the guest too (default), or the switch alone" },
-	{ "packed", T_WORD, K_VHOST, SIZE_MAX, 0, 0, 0, "off|on", false, "packed rings", "packed ring" },
+	{ "packed", T_WORD, K_VHOST, AT(packed), 0, 0, 0, "off|on", false, NULL, "on: packed rings are offered, too" },
 	{ "features", T_FEATURES, K_VHOST, 0, 0, 0, 0, NULL, false, NULL, "+NAME:-NAME... on top of the level: mrg_rxbuf, csum, proto-mtu..." },
 	{ "compat", T_COMPAT, K_VHOST, AT(compat), 1, 1, 0, NULL, false, NULL, "level of offered features, 1 or latest" },
 	{ "hold-ms", T_U32, K_VHOST, AT(hold_ms), 0, 600000, 1000, NULL, true, NULL, "how long frames for a stopped guest are held" },

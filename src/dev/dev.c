@@ -8,7 +8,6 @@
 #include "base/bits.h"
 #include "base/fd.h"
 #include "dev/dev_int.h"
-#include "guest/vlayout.h"
 
 #define WHOLE_LOG (UINT64_C(16) << 20) // of a guest with 512 GiB
 
@@ -45,7 +44,7 @@ void dev_free(struct dev *dev)
 	dev->ops->sync(dev->arg);
 	for (unsigned q = 0; q < SNAP_MAX_RINGS; q++) {
 		struct dev_ring *r = &dev->ring[q];
-		vring_free(r->ring);
+		ring_free(r->ring);
 		fd_reset(&r->kick);
 		fd_reset(&r->call);
 		fd_reset(&r->err);
@@ -62,7 +61,7 @@ void dev_give_up(struct dev *dev)
 		return;
 	retract_all(dev, true);
 	for (unsigned q = 0; q < dev->n_rings; q++) {
-		vring_free(dev->ring[q].ring);
+		ring_free(dev->ring[q].ring);
 		dev->ring[q].ring = NULL;
 		dev->ring[q].now = DEV_WANT_NO;
 	}
@@ -75,7 +74,7 @@ void dev_give_up(struct dev *dev)
 		dirty_fill(dev->log, dev->mem->region[i].gpa, dev->mem->region[i].size);
 	for (unsigned q = 0; q < dev->n_rings; q++) // where the used ring is logged may lie outside
 		if (dev->snap.ring[q].has_addr && (dev->snap.ring[q].addr_flags & VU_VRING_F_LOG))
-			dirty_fill(dev->log, dev->snap.ring[q].log, VUSED_BYTES(dev->snap.ring[q].num));
+			dirty_fill(dev->log, dev->snap.ring[q].log, dev_packed(&dev->snap) ? PEVENT_BYTES : VUSED_BYTES(dev->snap.ring[q].num));
 }
 
 void dev_event(struct dev *dev, enum dev_event ev, unsigned q, const char *fmt, ...)

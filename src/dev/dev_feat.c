@@ -26,6 +26,14 @@ enum err dev_on_set_features(struct dev *dev, const struct dev_req *req, struct 
 		if ((dev->ring[q].now != DEV_WANT_NO || dev->ring[q].has_at) && bits_without(differs, VHOST_F_LOG_ALL))
 			return refuse(why, "bits 0x%llx change while ring %u runs; only LOG_ALL may",
 				      (unsigned long long)bits_without(differs, VHOST_F_LOG_ALL), q);
+	if (bits_has(differs, VIRTIO_F_RING_PACKED)) // a base of the other kind says nothing; a start that counts gives a new one
+		for (unsigned q = 0; q < dev->n_rings; q++) {
+			struct snap_ring *r = &txn->next.ring[q];
+			r->base = 0;
+			r->base_given = false;
+			if ((r->num & (r->num - 1)) != 0)
+				r->num = 0; // no size of a split ring
+		}
 	txn->next.has_features = true;
 	txn->next.features_acked = acked;
 	if (!bits_has(acked, VHOST_USER_F_PROTOCOL_FEATURES)) // vhost-user, "Ring states": enabled by this very message

@@ -9,10 +9,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/bits.h"
 #include "dev/dev.h"
 #include "dirty/dirty.h"
 #include "guest/mem.h"
-#include "guest/vring.h"
+#include "guest/ring.h"
 #include "snap/snap.h"
 #include "wire/vu_admit.h"
 #include "wire/vu_table.h"
@@ -23,7 +24,7 @@ struct dev_ring {
 	struct vring *ring; // while published
 	enum dev_want now; // how the datapath has it
 	bool has_at; // it was in the datapath since it started, and rests now (log gate, disabled):
-	uint16_t at; // this is where it goes on
+	uint32_t at; // this is where it goes on: a base
 	int kick, call, err; // owned, -1: none
 };
 
@@ -75,6 +76,11 @@ struct dev_txn {
 	enum dev_want want[SNAP_MAX_RINGS];
 	uint32_t touch; // rings that must leave the datapath for a moment or for good
 };
+
+static inline bool dev_packed(const struct snap *s)
+{
+	return bits_has(s->features_acked, VIRTIO_F_RING_PACKED);
+}
 
 typedef enum err dev_prepare_fn(struct dev *dev, const struct dev_req *req, struct dev_txn *txn, struct why *why);
 

@@ -6,23 +6,23 @@
 
 enum err dev_on_set_vring_num(struct dev *dev, const struct dev_req *req, struct dev_txn *txn, struct why *why)
 {
-	(void)dev;
 	uint32_t num = req->body->state.num;
-	if (num == 0 || num > VU_MAX_RING_SIZE || (num & (num - 1)) != 0)
-		return refuse(why, "ring %u: size %u is not a power of two up to %u", req->q, num, VU_MAX_RING_SIZE);
+	if (num == 0 || num > VU_MAX_RING_SIZE || (!dev_packed(&dev->snap) && (num & (num - 1)) != 0))
+		return refuse(why, "ring %u: size %u is not %s up to %u", req->q, num, dev_packed(&dev->snap) ? "a number" : "a power of two",
+			      VU_MAX_RING_SIZE);
 	txn->next.ring[req->q].num = num;
 	return OK;
 }
 
 enum err dev_on_set_vring_addr(struct dev *dev, const struct dev_req *req, struct dev_txn *txn, struct why *why)
 {
-	(void)dev;
 	const struct vu_addr *a = &req->body->addr;
+	uint32_t align = dev_packed(&dev->snap) ? 4 : 2; // an event area, or an avail ring
 	struct snap_ring *r = &txn->next.ring[req->q];
 	if (a->flags & ~VU_VRING_F_LOG)
 		return refuse(why, "ring %u: flags 0x%x are unknown", req->q, a->flags);
-	if (a->desc % 16 != 0 || a->avail % 2 != 0 || a->used % 4 != 0)
-		return refuse(why, "ring %u: addresses are not aligned (desc 16, avail 2, used 4)", req->q);
+	if (a->desc % 16 != 0 || a->avail % align != 0 || a->used % 4 != 0)
+		return refuse(why, "ring %u: addresses are not aligned (desc 16, avail %u, used 4)", req->q, align);
 	r->has_addr = true;
 	r->addr_flags = a->flags;
 	r->desc = a->desc;
@@ -34,11 +34,13 @@ enum err dev_on_set_vring_addr(struct dev *dev, const struct dev_req *req, struc
 
 enum err dev_on_set_vring_base(struct dev *dev, const struct dev_req *req, struct dev_txn *txn, struct why *why)
 {
-	(void)dev;
 	struct why inner;
-	if (vbase_check_split(req->body->state.num, &inner) != OK)
+	const struct snap_ring *r = &dev->snap.ring[req->q];
+	uint32_t base = req->body->state.num;
+	// of a packed ring whose size was not told yet it is checked when the ring is built
+	if ((dev_packed(&dev->snap) ? r->num ? vbase_check_packed(base, r->num, &inner) : OK : vbase_check_split(base, &inner)) != OK)
 		return refuse(why, "ring %u: %s", req->q, inner.text);
-	txn->next.ring[req->q].base = req->body->state.num;
+	txn->next.ring[req->q].base = base;
 	txn->next.ring[req->q].base_given = true;
 	return OK;
 }
@@ -50,14 +52,17 @@ enum err dev_on_get_vring_base(struct dev *dev, const struct dev_req *req, struc
 	(void)why;
 	struct snap_ring *r = &txn->next.ring[req->q];
 	if (!r->started) { // it never ran, or stands still already: nothing to stop, nothing to forget
-		txn->state = (struct vu_state){ .index = req->q, .num = r->base };
+		bool fresh = dev_packed(&dev->snap) && !r->base_given;
+		txn->state = (struct vu_state){ .index = req->q, .num = fresh ? RING_FRESH_PACKED : r->base };
 		return OK;
 	}
 	if (dev->ring[req->q].ring) {
 		dev->ops->ring_retract(dev->arg, req->q, true);
-		r->base = vring_position(dev->ring[req->q].ring).used;
+		r->base = ring_base(dev->ring[req->q].ring);
 	} else if (dev->ring[req->q].has_at) {
 		r->base = dev->ring[req->q].at;
+	} else if (dev_packed(&dev->snap) && !r->base_given) {
+		r->base = RING_FRESH_PACKED; // parked since its start, and it was not told where
 	}
 	txn->state = (struct vu_state){ .index = req->q, .num = r->base };
 	*r = (struct snap_ring){ .num = r->num, .base = r->base, .base_given = true, .enabled = r->enabled,

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/bits.h"
 #include "base/fd.h"
 #include "dev/dev_int.h"
 #include "dirty/vbase.h"
@@ -40,10 +39,13 @@ static enum err build(struct dev *dev, struct dev_txn *txn, unsigned q, struct w
 		.call_fd = txn->fd_kind == DEV_FD_CALL && txn->fd_q == q ? txn->fd : dev->ring[q].call,
 	};
 	struct why inner = { "" };
-	uint64_t used_bytes = 6 + 8 * (uint64_t)r->num; // virtio 1.2, 2.7.8
+	bool packed = dev_packed(&txn->next);
+	uint64_t used_bytes = packed ? PEVENT_BYTES : VUSED_BYTES(r->num); // what the log address is the address of
 	if (c.log && c.log_used && !sum_fits(r->log, used_bytes, c.log->n_bytes * 8 << DIRTY_PAGE_SHIFT))
 		return refuse(why, "ring %u: log address 0x%llx is outside the log", q, (unsigned long long)r->log);
-	enum err e = vring_new(&txn->ring[q], &c, &inner);
+	enum err e = !packed ? vbase_check_split(r->base, &inner) : r->base_given ? vbase_check_packed(r->base, r->num, &inner) : OK;
+	if (e == OK)
+		e = ring_new(&txn->ring[q], &c, &inner);
 	if (e == REFUSED)
 		return refuse(why, "ring %u: %s", q, inner.text);
 	return e == OK ? OK : ours(why, "ring %u: %s", q, inner.text);
@@ -69,7 +71,7 @@ enum err dev_ring_plan(struct dev *dev, struct dev_txn *txn, struct why *why)
 		bool starts = txn->next.ring[q].started && !dev->snap.ring[q].started;
 		if (starts && txn->want[q] == DEV_WANT_NO && has_mem && txn->next.ring[q].has_addr && txn->next.ring[q].num) {
 			enum err e = build(dev, txn, q, why); // not enabled yet, but an address that leads nowhere is refused now
-			vring_free(txn->ring[q]);
+			ring_free(txn->ring[q]);
 			txn->ring[q] = NULL;
 			if (e != OK)
 				return e;
@@ -89,7 +91,7 @@ enum err dev_ring_plan(struct dev *dev, struct dev_txn *txn, struct why *why)
 void dev_txn_abort(struct dev_txn *txn)
 {
 	for (unsigned q = 0; q < SNAP_MAX_RINGS; q++)
-		vring_free(txn->ring[q]);
+		ring_free(txn->ring[q]);
 	if (txn->mem_set)
 		mem_free(txn->mem);
 	if (txn->log_set)
@@ -97,14 +99,12 @@ void dev_txn_abort(struct dev_txn *txn)
 	fd_reset(&txn->fd);
 }
 
-// Where a ring that starts afresh begins: at the base that was given, unless used.idx says that what lies between the two was
-// never returned to the driver.
-static uint16_t start_at(struct dev *dev, unsigned q, const struct vring *ring)
+// Where a split ring that starts afresh begins: at the base that was given, unless used.idx says that what lies between the two
+// was never returned to the driver.
+static uint32_t start_split(struct dev *dev, unsigned q, const struct vring *ring)
 {
 	const struct snap_ring *r = &dev->snap.ring[q];
 	uint16_t base = (uint16_t)r->base, used = vring_used_idx(ring);
-	if (dev->ring[q].has_at)
-		return dev->ring[q].at;
 	if (!r->base_given)
 		return used;
 	switch (vbase_compare(base, used, r->num)) {
@@ -119,6 +119,31 @@ static uint16_t start_at(struct dev *dev, unsigned q, const struct vring *ring)
 		break;
 	}
 	return base;
+}
+
+// Where a packed one begins. No index in guest memory says it. A front end that lost us gives the base of the last clean stop, and
+// the driver has gone on since: where the ring's flags leave no doubt that it is wrong, they are right. If the flags are one
+// descriptor behind, that one may be the tail of a chain that was completed last.
+static uint32_t start_packed(struct dev *dev, unsigned q, const struct vring *ring)
+{
+	const struct snap_ring *r = &dev->snap.ring[q];
+	const struct pring *p = pring_of_const(ring);
+	uint32_t found, base = r->base >> 16 ? r->base >> 16 : r->base & 0xffff; // the used half, see pring_restore
+	bool told = pring_find(p, &found);
+	base *= 0x10001u;
+	if (!r->base_given)
+		return told ? found : RING_FRESH_PACKED;
+	if (!told || found == base || pring_base_next(p, found) == base)
+		return base;
+	dev_event(dev, DEV_EV_BASE_DIFFERS, q, "base 0x%x, but the flags in the ring say 0x%x: starting there", base, found);
+	return found;
+}
+
+static uint32_t start_at(struct dev *dev, unsigned q, const struct vring *ring)
+{
+	if (dev->ring[q].has_at)
+		return dev->ring[q].at;
+	return ring->packed ? start_packed(dev, q, ring) : start_split(dev, q, ring);
 }
 
 // The old one is closed only when no data thread can ring it any more.
@@ -167,9 +192,12 @@ static void ring_in(struct dev *dev, struct dev_txn *txn, unsigned q, bool was_i
 {
 	struct dev_ring *r = &dev->ring[q];
 	if (txn->ring[q]) {
-		uint16_t at = was_in ? vring_position(r->ring).used : start_at(dev, q, txn->ring[q]);
-		vring_restore(txn->ring[q], at);
-		vring_free(r->ring);
+		uint32_t at = was_in ? ring_base(r->ring) : start_at(dev, q, txn->ring[q]);
+		ring_restore(txn->ring[q], at);
+		unsigned cut = was_in || !txn->ring[q]->packed ? 0 : pring_finish(pring_of(txn->ring[q]));
+		if (cut)
+			dev_event(dev, DEV_EV_BASE_DIFFERS, q, "a batch of %u was cut short: its first buffer goes back empty", cut);
+		ring_free(r->ring);
 		r->ring = txn->ring[q];
 		txn->ring[q] = NULL;
 	}
@@ -180,7 +208,7 @@ static void ring_in(struct dev *dev, struct dev_txn *txn, unsigned q, bool was_i
 static void tell(struct dev *dev, const struct snap *before)
 {
 	bool logged = bits_has(before->features_acked, VHOST_F_LOG_ALL);
-	bool logs = bits_has(dev->snap.features_acked, VHOST_F_LOG_ALL);
+	bool logs = bits_has(dev->snap.features_acked, VHOST_F_LOG_ALL), packed = dev_packed(&dev->snap);
 	if (dev->snap.has_features && !dev->negotiated) {
 		dev->negotiated = true;
 		dev_event(dev, DEV_EV_NEGOTIATED, 0, "features 0x%llx", (unsigned long long)dev->snap.features_acked);
@@ -191,9 +219,9 @@ static void tell(struct dev *dev, const struct snap *before)
 		dev_event(dev, DEV_EV_LOG_STOP, 0, "dirty logging ends");
 	for (unsigned q = 0; q < dev->n_rings; q++) {
 		if (dev->snap.ring[q].started && !before->ring[q].started)
-			dev_event(dev, DEV_EV_RING_START, q, "started at %u", dev->snap.ring[q].base);
+			dev_event(dev, DEV_EV_RING_START, q, packed ? "started at 0x%x" : "started at %u", dev->snap.ring[q].base);
 		if (!dev->snap.ring[q].started && before->ring[q].started)
-			dev_event(dev, DEV_EV_RING_STOP, q, "stopped at %u", dev->snap.ring[q].base);
+			dev_event(dev, DEV_EV_RING_STOP, q, packed ? "stopped at 0x%x" : "stopped at %u", dev->snap.ring[q].base);
 	}
 }
 
@@ -216,8 +244,8 @@ void dev_apply(struct dev *dev, struct dev_txn *txn)
 			ring_in(dev, txn, q, in);
 		} else if (txn->want[q] == DEV_WANT_NO && in) {
 			r->has_at = true;
-			r->at = vring_position(r->ring).used;
-			vring_free(r->ring);
+			r->at = ring_base(r->ring);
+			ring_free(r->ring);
 			r->ring = NULL;
 			r->now = DEV_WANT_NO;
 		}

@@ -103,54 +103,6 @@ uint32_t pring_base_next(const struct pring *p, uint32_t base)
 	return half_of(ppos_add(p, pos_of(base & 0xffff), 1)) * 0x10001u;
 }
 
-static uint16_t lap_flags(const struct pring *p, unsigned slot)
-{
-	const _Atomic uint16_t *flags = (const _Atomic uint16_t *)(p->ring + (size_t)slot * VDESC_SIZE + PDESC_FLAGS);
-	return atomic_load_explicit(flags, memory_order_relaxed) & (PDESC_F_LAP | VDESC_F_NEXT);
-}
-
-static bool in_hand(uint16_t flags) // available, not used
-{
-	return (flags & PDESC_F_LAP) == PDESC_F_AVAIL || (flags & PDESC_F_LAP) == PDESC_F_USED;
-}
-
-// The place where those begin that the device has; if it has none, or all, where one lap ends and the one before it begins.
-static struct ppos guess(const struct pring *p)
-{
-	uint16_t last = lap_flags(p, p->num - 1), first = lap_flags(p, 0), before = last;
-	for (unsigned i = 0; i < p->num; i++) {
-		uint16_t f = lap_flags(p, i);
-		if (in_hand(f) && !in_hand(before))
-			return (struct ppos){ (uint16_t)i, (f & PDESC_F_AVAIL) != 0 };
-		before = f;
-	}
-	bool wrap = (first & PDESC_F_AVAIL) != 0;
-	for (unsigned i = 1; i < p->num; i++)
-		if (((lap_flags(p, i) & PDESC_F_AVAIL) != 0) != wrap)
-			return (struct ppos){ (uint16_t)i, in_hand(first) ? !wrap : wrap };
-	return (struct ppos){ 0, in_hand(first) ? wrap : !wrap };
-}
-
-bool pring_find(const struct pring *p, uint32_t *base)
-{
-	struct ppos at = guess(p);
-	unsigned i = 0;
-	if (p->v.in_order)
-		return false;
-	for (; i < p->num; i++) { // those that it has, one descriptor each
-		struct ppos k = ppos_add(p, at, i);
-		if (lap_flags(p, k.slot) != pdesc_available(k.wrap))
-			break;
-	}
-	for (; i < p->num; i++) { // and behind them what the lap before has left
-		struct ppos k = ppos_add(p, at, i);
-		if ((lap_flags(p, k.slot) & PDESC_F_LAP) != pdesc_used(!k.wrap))
-			return false;
-	}
-	*base = half_of(at) * 0x10001u;
-	return true;
-}
-
 void pring_advance(struct pring *p, unsigned slots)
 {
 	p->at.avail = ppos_add(p, p->at.avail, slots);

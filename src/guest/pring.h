@@ -59,6 +59,10 @@ uint32_t pring_base(const struct pring *p);
 // not say it, since chains of several descriptors or batches in order left their traces, or somebody wrote nonsense. Reads
 // the whole ring.
 bool pring_find(const struct pring *p, uint32_t *base);
+// Of a ring that starts anew, at its position: where an earlier process had written the used descriptors of a batch but for the
+// first, which shows them, that is shown now, with length 0: its frame is lost (transmit) or an empty buffer (receive), and the
+// ring goes on. Returns how many descriptors that were, 0: there was nothing of the kind.
+unsigned pring_finish(struct pring *p);
 // The base behind one more descriptor.
 uint32_t pring_base_next(const struct pring *p, uint32_t base);
 

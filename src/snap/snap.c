@@ -44,13 +44,15 @@ uint64_t snap_diff(const struct snap *a, const struct snap *b)
 	return what;
 }
 
-static enum err check_ring(const struct snap_ring *r, unsigned i, struct why *why)
+enum { F_RING_PACKED = 34 }; // virtio 1.2, 6
+
+static enum err check_ring(const struct snap_ring *r, unsigned i, bool packed, struct why *why)
 {
-	if (r->num > 32768 || (r->num & (r->num - 1)) != 0)
+	if (r->num > 32768 || (!packed && (r->num & (r->num - 1)) != 0))
 		return refuse(why, "ring %u: stored size %u is not a power of two up to 32768", i, r->num);
 	if (r->kick > SNAP_FD_POLL || r->call > SNAP_FD_POLL || r->err > SNAP_FD_POLL)
 		return refuse(why, "ring %u: stored descriptor kind is unknown", i);
-	if (r->base > 0xffff)
+	if (!packed && r->base > 0xffff)
 		return refuse(why, "ring %u: stored base %u is over 65535", i, r->base);
 	return OK;
 }
@@ -74,7 +76,7 @@ enum err snap_check(const struct snap *s, struct why *why)
 	if ((s->features_acked & ~s->features_offered) != 0)
 		return refuse(why, "stored acknowledged features were not offered");
 	for (unsigned i = 0; i < SNAP_MAX_RINGS; i++) {
-		enum err e = check_ring(&s->ring[i], i, why);
+		enum err e = check_ring(&s->ring[i], i, bits_has(s->features_acked, F_RING_PACKED), why);
 		if (e != OK)
 			return e;
 	}

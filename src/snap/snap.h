@@ -25,7 +25,7 @@ enum snap_fd {
 // like any other. 0: none was brought.
 struct snap_ring {
 	uint32_t num; // ring size, 0: not set
-	uint32_t base; // last SET_VRING_BASE, or what GET_VRING_BASE answered
+	uint32_t base; // last SET_VRING_BASE, or what GET_VRING_BASE answered; of a packed ring both halves
 	bool base_given; // base came from the front end or from a stop
 	bool has_addr;
 	bool started; // kick given and not stopped since

@@ -2,7 +2,7 @@
 // header or its descriptors changed, with the store failing now and then. The ops are fake; memory and log are small
 // memfds.
 //
-// Input: byte 0 a session to start from, then per message: id, what (see W_ below), ring, and what the flags ask for.
+// Input: byte 0 a session to start from (bit 7: packed rings), then per message: id, what (see W_ below), ring, and what the flags ask for.
 #include "fuzz.h"
 
 #include <fcntl.h>
@@ -15,7 +15,7 @@
 #include "base/fd.h"
 #include "dev/dev.h"
 #include "dirty/dirty.h"
-#include "guest/vring.h"
+#include "guest/ring.h"
 #include "wire/vu_table.h"
 
 #define MEM (UINT64_C(256) << 10)
@@ -30,7 +30,7 @@ struct world {
 	struct dev *dev;
 	int mem_fd, log_fd;
 	uint64_t seq, commits;
-	bool no_store, refused;
+	bool no_store, refused, packed;
 	struct snap stored;
 	struct vring *ring[SNAP_MAX_RINGS];
 	const uint8_t *in;
@@ -114,7 +114,7 @@ static void good(struct world *w, struct dev_msg *m, uint8_t *p, uint32_t id, un
 	switch (id) {
 	case VU_SET_FEATURES:
 		v = s->has_features ? s->features_acked ^ BIT64(VHOST_F_LOG_ALL) :
-				      dev_features_supported() & ~BIT64(VHOST_F_LOG_ALL);
+				      dev_features_supported() & ~BIT64(VHOST_F_LOG_ALL) & ~(w->packed ? 0 : BIT64(VIRTIO_F_RING_PACKED));
 		break;
 	case VU_SET_PROTOCOL_FEATURES:
 		v = dev_protocol_features_supported();
@@ -176,6 +176,21 @@ static void change_fds(struct world *w, struct dev_msg *m)
 	m->fds_truncated = what == 0xff;
 }
 
+static void touch_packed(struct pring *p)
+{
+	volatile const uint8_t *driver = p->v.avail;
+	struct gwrite_used u = { .id = gwrite_packed_id(0, 1), .len = 1 };
+	uint32_t base;
+	(void)(driver[0] + driver[3]);
+	pring_find(p, &base);
+	FUZZ_CHECK(p->at.used.slot < p->num && p->out == 0);
+	pring_advance(p, 1);
+	gwrite_packed_publish(p, &u, 1);
+	gwrite_packed_notify(p, true, 0);
+	gwrite_packed_notify(p, false, 0);
+	pring_wants_call(p);
+}
+
 // What the datapath does with its rings: whoever maps or frees wrongly is found here.
 static void touch_rings(struct world *w)
 {
@@ -188,9 +203,14 @@ static void touch_rings(struct world *w)
 		FUZZ_CHECK(s->ring[q].started && s->has_features && dev_ring(w->dev, q) == r);
 		if (bits_has(s->features_acked, VHOST_F_LOG_ALL)) {
 			FUZZ_CHECK(r->log != NULL && dev_logging(w->dev));
-			dirty_mark(r->log, r->used_log_gpa, 6 + 8u * r->num);
+			dirty_mark(r->log, r->used_log_gpa, r->packed ? PEVENT_BYTES : VUSED_BYTES(r->num));
 		} else {
 			FUZZ_CHECK(r->log == NULL);
+		}
+		FUZZ_CHECK(r->packed == bits_has(s->features_acked, VIRTIO_F_RING_PACKED));
+		if (r->packed) {
+			touch_packed(pring_of(r));
+			continue;
 		}
 		volatile const uint8_t *desc = r->desc, *avail = r->avail;
 		(void)(desc[0] + desc[16u * r->num - 1] + avail[0] + avail[5u + 2 * r->num]);
@@ -311,7 +331,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	w.dev = dev_new(&conf, &ops, &w);
 	FUZZ_CHECK(w.dev != NULL);
 	const char *reason, *hint;
-	begin(&w, next(&w) % 5);
+	uint8_t from = next(&w);
+	w.packed = from & 0x80;
+	begin(&w, (from & 0x7f) % 5);
 	for (unsigned n = 0; w.left > 0 && n < 200 && one_message(&w); n++)
 		dev_explain(w.dev, &reason, &hint);
 	dev_free(w.dev);

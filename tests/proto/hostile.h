@@ -23,7 +23,12 @@ struct hostile_case {
 	int deliver; // 1: must arrive; -1: must not; 0: either
 };
 
-extern const struct hostile_case hostile_tx[], hostile_rx[];
+extern const struct hostile_case hostile_tx[], hostile_rx[], hostile_packed_tx[], hostile_packed_rx[];
+
+// A bed of two guests, guest 0 hostile with this ring in hand, its rings packed or not. False: failed is set.
+bool hostile_open(struct hostile *h, struct bed *b, unsigned ring, bool packed);
+// The daemon does not spin, and each ring stops where memory says.
+void hostile_bounded(struct hostile *h);
 
 static inline void hostile_put(struct hostile *h, uint16_t i, uint64_t addr, uint32_t len, uint16_t flags, uint16_t next)
 {

@@ -8,6 +8,21 @@
 static const char *const lan_port[LAN_MAX] = {"a", "a2", "a3"};
 static const struct fe_conf lan_plain = {.ring_size = 64, .mem = {.region_bytes = 8 << 20}};
 
+// VRINGD_TEST_RINGS: "packed", "in-order" (and packed), "mixed" (guests 0 and 2 packed), else split: for whatever a row does not
+// say itself. Packed rings get a size that is no power of two.
+static struct fe_conf lan_kind(const struct fe_conf *conf, unsigned i)
+{
+	const char *kind = getenv("VRINGD_TEST_RINGS");
+	struct fe_conf c = *conf;
+	if (c.packed || kind == NULL || (strcmp(kind, "mixed") == 0 && i == 1))
+		return c;
+	c.packed = true;
+	c.ring_size = (uint16_t)((c.ring_size != 0 ? c.ring_size : 256) - 1);
+	if (strcmp(kind, "in-order") == 0)
+		c.features = (c.features != 0 ? c.features : FE_FEATURES) | BIT64(VIRTIO_F_IN_ORDER);
+	return c;
+}
+
 bool lan_prepare(struct lan *l, struct bed *b, unsigned i, const struct fe_conf *conf, const struct net_conf *net_conf,
 		 uint16_t base)
 {
@@ -18,7 +33,8 @@ bool lan_prepare(struct lan *l, struct bed *b, unsigned i, const struct fe_conf 
 	if (i >= l->n)
 		l->n = i + 1;
 	frame_mac(l->mac[i], 0xa0 + i);
-	l->fe[i] = bed_front_end(b, lan_port[i], BED_OWNED, conf != NULL ? conf : &lan_plain, -1);
+	struct fe_conf c = lan_kind(conf != NULL ? conf : &lan_plain, i);
+	l->fe[i] = bed_front_end(b, lan_port[i], BED_OWNED, &c, -1);
 	if (l->fe[i] == NULL)
 		return false;
 	fe_driver_reset(l->fe[i], base);

@@ -8,6 +8,7 @@ extern const struct bed_row rows_message[];  // one message, right and wrong in 
 extern const struct bed_row rows_frame[];    // how bytes and descriptors come along the stream
 extern const struct bed_row rows_geometry[]; // memory tables and logs of all shapes
 extern const struct bed_row rows_ring[];     // rings that a hostile guest wrote
+extern const struct bed_row rows_packed[];   // packed rings: handshake, places, and what a hostile guest wrote
 extern const struct bed_row rows_traffic[];  // start, stop, position, calls, pairs, the switch
 extern const struct bed_row rows_live[];     // messages while rings run
 extern const struct bed_row rows_session[];  // several front ends, client mode, vanishing memory

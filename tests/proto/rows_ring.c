@@ -6,11 +6,12 @@
 #include "hostile.h"
 #include "proto/rows.h"
 
-static bool hostile_open(struct hostile *h, struct bed *b, unsigned ring)
+bool hostile_open(struct hostile *h, struct bed *b, unsigned ring, bool packed)
 {
-	static const struct fe_conf conf = {.ring_size = HOSTILE_RING,
-					    .timeout_ms = 3000,
-					    .mem = {.regions = 2, .region_bytes = 1 << 20, .file_offset = 4096}};
+	const struct fe_conf conf = {.packed = packed,
+				     .ring_size = HOSTILE_RING,
+				     .timeout_ms = 3000,
+				     .mem = {.regions = 2, .region_bytes = 1 << 20, .file_offset = 4096}};
 	memset(h, 0, sizeof(*h));
 	h->lan.b = b;
 	h->lan.n = 2;
@@ -29,7 +30,7 @@ static bool hostile_open(struct hostile *h, struct bed *b, unsigned ring)
 	return lan_start(&h->lan, 0);
 }
 
-static void hostile_bounded(struct hostile *h)
+void hostile_bounded(struct hostile *h)
 {
 	struct bed *b = h->lan.b;
 	uint64_t cpu = daemon_cpu_us(&b->d);
@@ -44,8 +45,10 @@ static void hostile_bounded(struct hostile *h)
 		enum fe_res res = fe_get_base(h->lan.fe[0], q, &base);
 		if (res != FE_OK)
 			bed_fail(b, "GET_VRING_BASE of ring %u: %s", q, fe_res_name(res));
-		else if (base != vq_used_idx(&h->lan.fe[0]->ring[q].vq))
+		else if (!h->q->packed && base != vq_used_idx(&h->lan.fe[0]->ring[q].vq))
 			bed_fail(b, "ring %u: base %u, used.idx %u", q, base, vq_used_idx(&h->lan.fe[0]->ring[q].vq));
+		else if (h->q->packed && ((base & 0xffff) != base >> 16 || (base & 0x7fff) >= HOSTILE_RING))
+			bed_fail(b, "ring %u: base 0x%x", q, base);
 	}
 }
 
@@ -55,7 +58,7 @@ static void run_tx(struct bed *b)
 		struct hostile h;
 		if (!bed_case_begin(b, "transmit: %s", c->name))
 			continue;
-		if (hostile_open(&h, b, 1)) {
+		if (hostile_open(&h, b, 1, false)) {
 			c->make(&h, c->arg);
 			vq_publish(h.q, true);
 			if (c->deliver > 0)
@@ -85,7 +88,7 @@ static void run_rx(struct bed *b)
 		struct hostile h;
 		if (!bed_case_begin(b, "receive: %s", c->name))
 			continue;
-		if (hostile_open(&h, b, 0)) {
+		if (hostile_open(&h, b, 0, false)) {
 			c->make(&h, c->arg);
 			uint64_t at = h.q->desc[0].flags & VQ_INDIRECT ? h.data : h.q->desc[0].addr;
 			vq_publish(h.q, true);
@@ -110,7 +113,7 @@ static void run_repair(struct bed *b)
 	uint64_t n = 0;
 	if (!bed_case_begin(b, "a broken ring is reported and can start anew"))
 		return;
-	if (hostile_open(&h, b, 1)) {
+	if (hostile_open(&h, b, 1, false)) {
 		vq_offer_raw(h.q, 999);
 		vq_publish(h.q, true);
 		daemon_nap(30);

@@ -147,9 +147,9 @@ static void run_stops(struct bed *b)
 			if (fe_stop(l.fe[1]) != FE_OK)
 				bed_fail(b, "stop: %s", l.fe[1]->err_text);
 			for (unsigned q = 0; q < 2; q++)
-				if (l.fe[1]->ring[q].base != vq_used_idx(&l.fe[1]->ring[q].vq))
-					bed_fail(b, "ring %u: base %u, used.idx %u", q, l.fe[1]->ring[q].base,
-						 vq_used_idx(&l.fe[1]->ring[q].vq));
+				if (l.fe[1]->ring[q].base != vq_base(&l.fe[1]->ring[q].vq))
+					bed_fail(b, "ring %u: base 0x%x, in memory 0x%x", q, l.fe[1]->ring[q].base,
+						 vq_base(&l.fe[1]->ring[q].vq));
 			for (unsigned i = 0; i < 3; i++) // held until the guest is back
 				lan_put(&l, 0, 0, l.mac[1], 100);
 			if (lan_start(&l, 1))

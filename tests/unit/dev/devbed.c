@@ -174,7 +174,7 @@ static void good_payload(struct devbed *b, struct request *r, uint32_t id, unsig
 				BED_UADDR + gpa + 0x1000, gpa + 0x2000 };
 	switch (id) {
 	case VU_SET_FEATURES:
-		v = s->has_features ? s->features_acked : b->conf.features & ~BIT64(VHOST_F_LOG_ALL);
+		v = s->has_features ? s->features_acked : b->conf.features & ~(BIT64(VHOST_F_LOG_ALL) | BIT64(VIRTIO_F_RING_PACKED));
 		break;
 	case VU_SET_PROTOCOL_FEATURES:
 		v = b->conf.protocol_features;
@@ -290,7 +290,7 @@ void bed_negotiate(struct devbed *b, uint64_t extra)
 	bed_ok(b, VU_GET_FEATURES, 0);
 	bed_ok(b, VU_SET_PROTOCOL_FEATURES, 0);
 	bed_ok(b, VU_SET_OWNER, 0);
-	bed_ok64(b, VU_SET_FEATURES, (b->conf.features & ~BIT64(VHOST_F_LOG_ALL)) | extra);
+	bed_ok64(b, VU_SET_FEATURES, (b->conf.features & ~(BIT64(VHOST_F_LOG_ALL) | BIT64(VIRTIO_F_RING_PACKED))) | extra);
 }
 
 void bed_memory(struct devbed *b)

@@ -76,7 +76,7 @@ uint64_t bed_ok64(struct devbed *b, uint32_t id, uint64_t payload);
 bool bed_nacked64(struct devbed *b, uint32_t id, uint64_t payload);
 uint64_t state_u64(uint32_t index, uint32_t num);
 
-// Sessions: protocol features, owner | + features, memory | + rings 0..n-1 sized, based, addressed | + enabled and kicked.
+// Sessions: protocol features, owner | + features (packed rings and LOG_ALL only if extra has them), memory | + rings 0..n-1 sized, based, addressed | + enabled and kicked.
 void bed_negotiate(struct devbed *b, uint64_t extra_features);
 void bed_memory(struct devbed *b);
 void bed_configure(struct devbed *b, unsigned n_rings);

@@ -424,7 +424,7 @@ static void names(void **state)
 			assert_non_null(dev_protocol_feature_name(i));
 	}
 	static const unsigned never[] = { VIRTIO_NET_F_CTRL_VQ, VIRTIO_NET_F_HASH_REPORT, VIRTIO_NET_F_RSS,
-			VIRTIO_F_RING_RESET, VIRTIO_F_ACCESS_PLATFORM, VIRTIO_F_RING_PACKED, VIRTIO_NET_F_HOST_TSO4 };
+			VIRTIO_F_RING_RESET, VIRTIO_F_ACCESS_PLATFORM, VIRTIO_NET_F_HOST_TSO4 };
 	for (unsigned i = 0; i < ARRAY_LEN(never); i++)
 		assert_false(bits_has(dev_features_supported(), never[i]));
 	assert_int_equal(dev_protocol_features_supported(), 0x1f);

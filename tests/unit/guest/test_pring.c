@@ -349,6 +349,52 @@ static void test_find(void **state)
 					fail_msg("size %u, %u done, %u out: 0x%x, not 0x%x", sizes[k], steps, out, found, pring_base(b.ring));
 				bed_close(&b);
 			}
+	// killed between the others of a batch and its first: it is shown at the next start, whatever the driver added meanwhile
+	for (unsigned steps = 0; steps < 19; steps++)
+		for (unsigned cut = 2; cut <= 5; cut++)
+			for (unsigned more = 0; cut + more <= 6; more++) {
+				struct bed k;
+				uint32_t at, token, len;
+				bed_open(&k, 6, F_USUAL, false, false);
+				struct vq_buf buf = { k.buf, 100, false };
+				struct vone one[6];
+				struct gwrite_used u[6];
+				for (unsigned i = 0; i < steps + cut; i++) {
+					assert_true(vq_add(&k.q, &buf, 1, i));
+					vq_publish(&k.q, false);
+					if (i >= steps)
+						continue;
+					assert_int_equal(pone_fetch(k.ring, 1, false, 1, 0, one), 1);
+					pring_advance(k.ring, 1);
+					u[0] = (struct gwrite_used){ .id = one[0].id };
+					gwrite_packed_publish(k.ring, u, 1);
+					assert_true(vq_take(&k.q, &token, &len));
+				}
+				uint32_t before = pring_base(k.ring);
+				assert_int_equal(pone_fetch(k.ring, cut, false, 1, 0, one), cut);
+				for (unsigned i = 0; i < cut; i++)
+					u[i] = (struct gwrite_used){ .id = one[i].id, .len = 7 };
+				pring_advance(k.ring, cut);
+				gwrite_packed_fill(k.ring, u, cut);
+				for (unsigned i = 0; i < more; i++)
+					assert_true(vq_add(&k.q, &buf, 1, 100 + i));
+				vq_publish(&k.q, false);
+				assert_false(vq_take(&k.q, &token, &len));
+				assert_true(pring_find(k.ring, &at));
+				assert_int_equal(at, before);
+				pring_restore(k.ring, at);
+				assert_int_equal(pring_finish(k.ring), cut);
+				for (unsigned i = 0; i < cut; i++) {
+					assert_true(vq_take(&k.q, &token, &len));
+					assert_int_equal(token, steps + i);
+					assert_int_equal(len, i == 0 ? 0 : 7);
+				}
+				assert_null(k.q.broken);
+				assert_int_equal(pring_base(k.ring), vq_base(&k.q));
+				assert_int_equal(pring_finish(k.ring), 0);
+				assert_int_equal(pone_fetch(k.ring, 6, false, 1, 0, one), more);
+				bed_close(&k);
+			}
 	struct bed b;
 	uint32_t found;
 	bed_open(&b, 8, F_USUAL, false, false);
