@@ -302,10 +302,14 @@ bool vring_wants_call_fenced(struct vring *r)
 
 // -- packed rings ---------------------------------------------------------------------------------------------------------
 
-// From one place up to another (n > 0 descriptors), which may lie behind the ring's end. What chains of several descriptors leave
-// untouched between them shares their pages.
+// n descriptors from this place on, which may go over the ring's end. What chains of several descriptors leave untouched between
+// them shares their pages.
 static void pdesc_log(struct pring *p, unsigned from, unsigned n)
 {
+	if (n == 0)
+		return;
+	if (from >= p->num)
+		from -= p->num;
 	unsigned first = n < p->num - from ? n : p->num - from;
 	pending_add(&p->v, p->ring_gpa + (uint64_t)from * VDESC_SIZE + PDESC_LEN, (uint64_t)first * VDESC_SIZE - PDESC_LEN);
 	if (n > first)
@@ -326,14 +330,16 @@ void gwrite_packed_fill(struct pring *p, const struct gwrite_used *elems, unsign
 {
 	const uint8_t *const ring = p->ring;
 	const unsigned num = p->num, from = p->at.fill.slot;
-	unsigned slot = from, laps = 0;
+	unsigned slot = from, laps = 0, late = 0;
 	uint64_t lap = (uint64_t)pdesc_used(p->at.fill.wrap) << 48;
 	if (n == 0)
 		return;
-	// a driver goes through the ring in order: it sees none before the first, which is written last
+	// a driver goes through the ring in order: it sees none before the first, which is written last, and logged then
 	bool first = from == p->at.used.slot && p->at.fill.wrap == p->at.used.wrap;
-	if (first)
+	if (first) {
 		p->first = pdesc_word(&elems[0], lap);
+		late = elems[0].id >> 16;
+	}
 	for (unsigned i = 0; i < n; i++) {
 		if (i != 0 || !first)
 			pdesc_store(ring + (size_t)slot * VDESC_SIZE, pdesc_word(&elems[i], lap), memory_order_relaxed);
@@ -346,12 +352,11 @@ void gwrite_packed_fill(struct pring *p, const struct gwrite_used *elems, unsign
 	}
 	unsigned slots = laps * num + slot - from;
 	if (logs_used(&p->v) && LOG_PDESC)
-		pdesc_log(p, from, slots);
+		pdesc_log(p, from + late, slots - late);
 	p->at.fill = (struct ppos){ (uint16_t)slot, p->at.fill.wrap ^ (laps & 1) };
 	p->out = (uint16_t)(p->out - slots);
 }
 
-// Logged beforehand or not, the first is written here: its page is logged after it, by settle.
 static void pdesc_show(struct pring *p)
 {
 	if (p->at.fill.slot == p->at.used.slot && p->at.fill.wrap == p->at.used.wrap)
