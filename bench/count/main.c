@@ -73,10 +73,15 @@ int main(int argc, char **argv)
 	bool ok = true;
 	toy_send(&b, BATCH, len); // the switch learns both
 	ok = settle(dp, &b, &a);
+	struct dp_thread_stats from, to;
+	dp_thread_stats(dp, &from, 1);
 	for (unsigned i = 0; i < batches && ok; i++) {
 		toy_send(&a, BATCH, len);
 		ok = settle(dp, &a, &b);
 	}
+	dp_thread_stats(dp, &to, 1);
+	printf("%.1f busy cycles a frame, waking up and going to sleep for each batch in them\n",
+	       (double)(to.busy_cycles - from.busy_cycles) / batches / BATCH);
 	toy_close(&a);
 	toy_close(&b);
 	dp_free(dp);
