@@ -7,7 +7,7 @@
 
 #include "base/clock.h"
 
-static void say(const char *head, const char *fmt, va_list ap)
+static void __attribute__((format(printf, 2, 0))) say(const char *head, const char *fmt, va_list ap)
 {
 	char text[600];
 	vsnprintf(text, sizeof(text), fmt, ap);

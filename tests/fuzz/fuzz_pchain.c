@@ -1,0 +1,209 @@
+// A hostile driver against a packed ring: the input is what it wrote (ring, indirect tables, event area) and what the device does,
+// with the driver writing on meanwhile. Whatever comes: pieces lie in memory, work is bounded, the place stays in the ring.
+//
+// Input: byte 0 the ring's size, byte 1 features (see F_), byte 2 how much of the rest is written at the start; then commands.
+#include "fuzz.h"
+
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "dirty/dirty.h"
+#include "dirty/vbase.h"
+#include "guest/mem.h"
+#include "guest/ring.h"
+
+#define REGION 8192u
+#define GPA0 UINT64_C(0x1000) // two regions, adjacent for the guest
+#define UADDR UINT64_C(0x7f0000000000)
+#define DRIVER_AREA 0x1800u // offsets in region 0, behind the largest ring
+#define DEVICE_AREA 0x1810u
+
+enum { F_INDIRECT = 1, F_EVENT = 2, F_IN_ORDER = 4, F_LOG = 8, F_WRITABLE = 16 };
+
+struct world {
+	struct mem_map *map;
+	struct dirty_log *log;
+	struct vring *r;
+	uint8_t *mem[2]; // the driver's own mappings
+	bool writable;
+	const uint8_t *in;
+	size_t left;
+};
+
+static uint8_t next(struct world *w)
+{
+	if (w->left == 0)
+		return 0;
+	w->left--;
+	return *w->in++;
+}
+
+static void driver_writes(struct world *w, unsigned at, unsigned n)
+{
+	for (unsigned i = 0; i < n && w->left; i++)
+		w->mem[(at + i) / REGION % 2][(at + i) % REGION] = next(w);
+}
+
+// A descriptor that could be meant: address and length somewhere near memory, the flags of its lap.
+static void driver_offers(struct world *w)
+{
+	static const uint32_t lens[] = { 0, 1, 16, 32, 100, 4096, REGION, 2 * REGION, UINT32_MAX, 17, 48, 160 };
+	struct pring *p = pring_of(w->r);
+	struct ppos at = ppos_add(p, p->at.avail, next(w) % p->num);
+	uint8_t where = next(w), len = next(w), flags = next(w);
+	uint64_t addr = where < 0xf0 ? GPA0 + where * 64u : UINT64_MAX - where;
+	uint16_t f = (flags & 7) | (flags & 8 ? 0 : pdesc_available(at.wrap)) | (uint16_t)((flags & 0xf0) << 4);
+	uint8_t d[VDESC_SIZE];
+	memcpy(d, &addr, 8);
+	memcpy(d + 8, &lens[len % (sizeof(lens) / sizeof(lens[0]))], 4);
+	memcpy(d + 12, &(uint16_t){ (uint16_t)(where * 259u) }, 2);
+	memcpy(d + 14, &f, 2);
+	memcpy(w->mem[0] + at.slot * VDESC_SIZE, d, sizeof(d));
+}
+
+static void check_piece(const struct world *w, const uint8_t *host, uint64_t gpa, uint32_t len)
+{
+	const struct mem_region *a = &w->map->region[0], *b = &w->map->region[1];
+	bool in_a = gpa - a->gpa < a->size && len <= a->size - (gpa - a->gpa) && host == a->host + (gpa - a->gpa);
+	bool in_b = gpa - b->gpa < b->size && len <= b->size - (gpa - b->gpa) && host == b->host + (gpa - b->gpa);
+	FUZZ_CHECK(len != 0 && (in_a || in_b));
+}
+
+static void device_fetches(struct world *w)
+{
+	static struct gseg segs[VCHAIN_MAX_SEGS];
+	struct gwrite_used back[8];
+	struct pring *p = pring_of(w->r);
+	unsigned room = next(w) % 4 == 0 ? 3 : VCHAIN_MAX_SEGS, n = 0, off = 0, pending = ring_pending(w->r);
+	while (n < 8 && ring_has(w->r, off, pending)) {
+		struct vchain c;
+		const char *why = NULL;
+		enum vchain_result res = ring_fetch(w->r, off, w->writable, segs, room, &c, &why);
+		FUZZ_CHECK((res == VCHAIN_BAD || res == VCHAIN_BROKEN) == (why != NULL));
+		if (res == VCHAIN_BROKEN) {
+			FUZZ_CHECK(vring_broken(w->r) != NULL);
+			break;
+		}
+		if (res == VCHAIN_NO_ROOM)
+			break;
+		FUZZ_CHECK(c.slots >= 1 && off + c.slots <= p->num && c.n_segs <= room && (res == VCHAIN_OK || c.n_segs == 0));
+		uint64_t sum = 0;
+		for (unsigned i = 0; i < c.n_segs; i++) {
+			check_piece(w, segs[i].host, segs[i].gpa, segs[i].len);
+			sum += segs[i].len;
+		}
+		FUZZ_CHECK(sum == c.len);
+		if (w->writable && c.n_segs)
+			gwrite_payload(w->r, segs, (struct gwrite_at){ 0, 0 }, "0123456789", c.len < 10 ? c.len : 10);
+		back[n++] = ring_used(w->r, &c, w->writable ? c.len : 0);
+		off += c.slots;
+	}
+	ring_advance(w->r, off);
+	ring_publish(w->r, back, n);
+}
+
+static void device_takes(struct world *w)
+{
+	struct vone one[64];
+	struct gwrite_used back[64];
+	unsigned n = ring_fetch_ones(w->r, 64, ring_pending(w->r), w->writable, 1 + next(w) % 64, 12, one);
+	FUZZ_CHECK(n <= pring_of(w->r)->num);
+	for (unsigned i = 0; i < n; i++) {
+		check_piece(w, one[i].host, one[i].gpa, one[i].len);
+		back[i] = (struct gwrite_used){ .id = one[i].id, .len = w->writable ? 1 : 0 };
+	}
+	ring_advance(w->r, n);
+	ring_stage(w->r, back, n);
+	gwrite_fence();
+	ring_show(w->r, n);
+	gwrite_fence();
+	ring_wants_call_fenced(w->r);
+}
+
+static void start_anew(struct world *w)
+{
+	uint32_t base = RING_FRESH_PACKED;
+	bool found = pring_find(pring_of(w->r), &base);
+	struct why why;
+	FUZZ_CHECK(!found || vbase_check_packed(base, pring_of(w->r)->num, &why) == OK);
+	ring_restore(w->r, base);
+	pring_finish(pring_of(w->r));
+}
+
+static void check_place(const struct world *w)
+{
+	const struct pring *p = pring_of_const(w->r);
+	FUZZ_CHECK(p->at.used.slot < p->num && p->at.avail.slot < p->num && p->out == 0);
+	FUZZ_CHECK(p->at.used.slot == p->at.avail.slot && p->at.used.wrap == p->at.avail.wrap);
+	FUZZ_CHECK(ring_base_now(w->r) == ring_base(w->r));
+}
+
+static void open_world(struct world *w, unsigned num, unsigned flags)
+{
+	struct mem_spec spec[2];
+	struct why why;
+	int fds[2], log_fd = memfd_create("log", MFD_CLOEXEC);
+	for (unsigned i = 0; i < 2; i++) {
+		fds[i] = memfd_create("guest", MFD_CLOEXEC);
+		FUZZ_CHECK(fds[i] >= 0 && ftruncate(fds[i], REGION) == 0);
+		w->mem[i] = mmap(NULL, REGION, PROT_READ | PROT_WRITE, MAP_SHARED, fds[i], 0);
+		FUZZ_CHECK(w->mem[i] != MAP_FAILED);
+		spec[i] = (struct mem_spec){ GPA0 + i * REGION, REGION, UADDR + i * REGION, 0 };
+	}
+	FUZZ_CHECK(mem_build(&w->map, spec, fds, 2, false, &why) == OK);
+	if (flags & F_LOG)
+		FUZZ_CHECK(ftruncate(log_fd, 8) == 0 && dirty_open(&w->log, log_fd, 8, 0, false, &why) == OK);
+	uint64_t features = UINT64_C(1) << 34 | (flags & F_INDIRECT ? UINT64_C(1) << 28 : 0) | (flags & F_EVENT ? UINT64_C(1) << 29 : 0) |
+			    (flags & F_IN_ORDER ? UINT64_C(1) << 35 : 0);
+	struct vring_conf c = { .num = num, .features = features, .mem = w->map, .desc_uaddr = UADDR,
+				.avail_uaddr = UADDR + DRIVER_AREA, .used_uaddr = UADDR + DEVICE_AREA, .log = w->log,
+				.log_used = true, .log_gpa = GPA0 + DEVICE_AREA, .call_fd = -1 };
+	FUZZ_CHECK(ring_new(&w->r, &c, &why) == OK && w->r->packed);
+	w->writable = flags & F_WRITABLE;
+	for (unsigned i = 0; i < 2; i++)
+		close(fds[i]);
+	close(log_fd);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct world w = { .in = data, .left = size };
+	unsigned num = 1 + next(&w) % 200, flags = next(&w);
+	open_world(&w, num, flags);
+	driver_writes(&w, 0, next(&w) * 8u);
+	for (unsigned n = 0; w.left > 0 && n < 300; n++) {
+		uint8_t what = next(&w);
+		switch (what % 8) {
+		case 0:
+		case 1:
+			driver_offers(&w);
+			break;
+		case 2:
+			driver_writes(&w, (unsigned)next(&w) * 64, what / 8u);
+			break;
+		case 3:
+		case 4:
+			device_fetches(&w);
+			break;
+		case 5:
+			device_takes(&w);
+			break;
+		case 6:
+			ring_notify(w.r, what & 8, what & 16 ? num - 1 : 0);
+			ring_wants_call(w.r);
+			break;
+		default:
+			start_anew(&w);
+		}
+		check_place(&w);
+		if (w.log)
+			FUZZ_CHECK(atomic_load(&w.log->missed) == 0);
+	}
+	ring_free(w.r);
+	dirty_free(w.log);
+	mem_free(w.map);
+	for (unsigned i = 0; i < 2; i++)
+		munmap(w.mem[i], REGION);
+	return 0;
+}
