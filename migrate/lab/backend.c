@@ -33,8 +33,10 @@ static void add_port(struct args *a, const struct opts *o, enum place place)
 {
 	char more[200] = "";
 	size_t n = 0;
+	if (o->packed)
+		n += (size_t)snprintf(more, sizeof(more), ",packed=on");
 	if (place != PLACE_PEER)
-		n += (size_t)snprintf(more, sizeof(more), ",guest=mover,announce=%s", o->announce_by_switch ? "switch" : "guest");
+		n += (size_t)snprintf(more + n, sizeof(more) - n, ",guest=mover,announce=%s", o->announce_by_switch ? "switch" : "guest");
 	if (place != PLACE_PEER && o->two_daemons) // the second daemon has never heard this guest
 		n += (size_t)snprintf(more + n, sizeof(more) - n, ",mac=%s", guest_mover.mac);
 	// the lab pauses the guest longer than any switch-over lasts; between two daemons nothing is handed over, and what was

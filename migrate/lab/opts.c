@@ -10,7 +10,7 @@
 
 enum option_id {
 	O_QEMU_SRC = 256, O_QEMU_DST, O_MACHINE, O_ACCEL, O_KERNEL, O_INITRD, O_IMAGE, O_QEMU_ARG, O_PARAM, O_CAP, O_ROUNDS, O_RATE,
-	O_SIZE, O_QUEUES, O_MEMORY, O_VERIFY_RAM, O_CANCEL_AT, O_TWO_DAEMONS, O_ANNOUNCE, O_ONE_PATH, O_BACKEND, O_VRINGD,
+	O_SIZE, O_QUEUES, O_MEMORY, O_VERIFY_RAM, O_CANCEL_AT, O_TWO_DAEMONS, O_ANNOUNCE, O_ONE_PATH, O_PACKED, O_BACKEND, O_VRINGD,
 	O_REPORT, O_JSON, O_JUNIT, O_KEEP, O_DURATION, O_GAP, O_HELP, O_VERSION, O_NOT_HERE,
 };
 
@@ -37,6 +37,7 @@ static const struct option long_options[] = {
 	{ "two-daemons", no_argument, NULL, O_TWO_DAEMONS },
 	{ "announce", required_argument, NULL, O_ANNOUNCE },
 	{ "one-path", no_argument, NULL, O_ONE_PATH },
+	{ "packed", no_argument, NULL, O_PACKED },
 	{ "backend", required_argument, NULL, O_BACKEND },
 	{ "vringd", required_argument, NULL, O_VRINGD },
 	{ "report", required_argument, NULL, O_REPORT },
@@ -82,6 +83,7 @@ static const char help_text[] =
 	"  --duration S         length of the stretch without migration, and least length of those with one (default 4)\n"
 	"  --announce guest|switch          who announces besides the switch (default guest)\n"
 	"  --one-path           both QEMUs use one socket\n"
+	"  --packed             the guests' rings are packed ones\n"
 	"  --verify-ram         pause after each migration and compare all guest memory of both sides\n"
 	"  --cancel-at before-stop|after-stop    cancel a migration there first; then the rounds\n"
 	"  --two-daemons        source and destination on two vringd, joined by taps and a bridge (root)\n"
@@ -201,6 +203,7 @@ static bool take_option(struct opts *o, int id, const char *arg)
 	case O_VERIFY_RAM: o->verify_ram = true; break;
 	case O_TWO_DAEMONS: o->two_daemons = true; break;
 	case O_ONE_PATH: o->one_path = true; break;
+	case O_PACKED: o->packed = true; break;
 	case O_BACKEND: o->backend = arg; break;
 	case O_VRINGD: o->vringd = arg; break;
 	case O_REPORT: o->report = arg; break;

@@ -24,7 +24,7 @@ struct opts {
 	uint64_t memory_bytes;
 	unsigned duration_s;
 	unsigned gap_ms; // beyond QEMU's own downtime
-	bool verify_ram, two_daemons, one_path, announce_by_switch;
+	bool verify_ram, two_daemons, one_path, announce_by_switch, packed;
 	enum cancel_at cancel_at;
 	const char *vringd, *backend; // a program; a shell command
 	const char *report, *junit, *keep;

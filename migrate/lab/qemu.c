@@ -55,6 +55,8 @@ static void add_net(struct args *a, const struct vm_spec *s)
 		snprintf(more + strlen(more), sizeof(more) - strlen(more), ",vectors=0");
 	else if (queues > 1)
 		snprintf(more + strlen(more), sizeof(more) - strlen(more), ",vectors=%u", 2 * queues + 2);
+	if (s->opts->packed)
+		snprintf(more + strlen(more), sizeof(more) - strlen(more), ",packed=on");
 	// a guest under TCG that shares two CPUs may not look at its ring for a quarter of a second: 1024 buffers outlast that
 	args_pair(a, "-device", "virtio-net-pci,netdev=n0,mac=%s,romfile=,rx_queue_size=1024%s", s->guest->mac, more);
 }

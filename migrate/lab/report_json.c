@@ -72,11 +72,11 @@ json_t *report_json(const struct results *r)
 	json_t *verdicts = verdicts_json(r, &all), *rounds = json_array();
 	for (unsigned i = 0; i < r->n_rounds; i++)
 		json_array_append_new(rounds, round_json(r, &r->round[i]));
-	json_t *set = json_pack("{s:s,s:s,s:s,s:s,s:i,s:i,s:i,s:i,s:I,s:s,s:b,s:b,s:b}", "qemu_src", r->assets->src.version, "qemu_dst",
+	json_t *set = json_pack("{s:s,s:s,s:s,s:s,s:i,s:i,s:i,s:i,s:I,s:s,s:b,s:b,s:b,s:b}", "qemu_src", r->assets->src.version, "qemu_dst",
 		r->assets->dst.version, "kernel", r->assets->kernel, "accel", r->kvm ? "kvm" : "tcg", "rounds", (int)o->rounds, "rate",
 		(int)o->rate, "size", (int)o->size, "queues", (int)o->queues, "memory_bytes", (json_int_t)o->memory_bytes, "announce",
 		o->announce_by_switch ? "switch" : "guest", "one_path", (int)o->one_path, "two_daemons", (int)o->two_daemons, "verify_ram",
-		(int)o->verify_ram);
+		(int)o->verify_ram, "packed", (int)o->packed);
 	json_t *j = json_pack("{s:i,s:s,s:b,s:s,s:s,s:o,s:o,s:o,s:o}", "api", 1, "version", VRINGD_VERSION, "holds", (int)all, "failure",
 		r->failure, "backend", r->backend, "settings", set, "verdicts", verdicts, "control",
 		r->have_control ? stretch_json(&r->control) : json_null(), "rounds", rounds);

@@ -84,6 +84,28 @@ static enum err boot_guests(struct lab *lab, struct why *why)
 	return e == OK ? guests_greet(&lab->peer, &lab->mover, why) : e;
 }
 
+// Is what is tested there? All rings of both guests are packed, or none is.
+static enum err check_rings(const struct lab *lab, struct why *why)
+{
+	const char *want = lab->opts->packed ? "packed" : "split";
+	json_t *result = NULL, *port, *ring;
+	size_t i, k;
+	unsigned n = 0, wrong = 0;
+	if (lab->backend->kind != BACKEND_VRINGD)
+		return OK;
+	enum err e = ctl_call(lab->backend->control[0], "rings", NULL, &result, why);
+	json_array_foreach(json_object_get(result, "rings"), i, port)
+		json_array_foreach(json_object_get(port, "rings"), k, ring) {
+			const char *kind = json_string_value(json_object_get(ring, "kind"));
+			n += json_is_true(json_object_get(ring, "running"));
+			wrong += !kind || strcmp(kind, want) != 0;
+		}
+	json_decref(result);
+	if (e != OK || (n != 0 && wrong == 0))
+		return e;
+	return ours(why, "%u rings run, %u are not %s ones", n, wrong, want);
+}
+
 static enum err run_control(struct lab *lab, struct results *r, struct why *why)
 {
 	progress("%u s of traffic without migration", lab->opts->duration_s);
@@ -97,7 +119,9 @@ static enum err run_control(struct lab *lab, struct results *r, struct why *why)
 
 static enum err run_rounds(struct lab *lab, struct results *r, struct why *why)
 {
-	enum err e = run_control(lab, r, why);
+	enum err e = check_rings(lab, why);
+	if (e == OK)
+		e = run_control(lab, r, why);
 	if (e == OK && lab->opts->cancel_at != CANCEL_NEVER)
 		e = round_cancel(lab, why);
 	for (unsigned i = 0; i < lab->opts->rounds && e == OK; i++)
