@@ -121,9 +121,8 @@ static uint32_t start_split(struct dev *dev, unsigned q, const struct vring *rin
 	return base;
 }
 
-// Where a packed one begins. No index in guest memory says it. A front end that lost us gives the base of the last clean stop, and
-// the driver has gone on since: where the ring's flags leave no doubt that it is wrong, they are right. If the flags are one
-// descriptor behind, that one may be the tail of a chain that was completed last.
+// Where a packed one begins. No index in guest memory says it. A front end that lost us gives the base of the last clean stop,
+// and the driver has gone on since: where the ring's flags leave no doubt that it is wrong, they are right.
 static uint32_t start_packed(struct dev *dev, unsigned q, const struct vring *ring)
 {
 	const struct snap_ring *r = &dev->snap.ring[q];
@@ -133,7 +132,7 @@ static uint32_t start_packed(struct dev *dev, unsigned q, const struct vring *ri
 	base *= 0x10001u;
 	if (!r->base_given)
 		return told ? found : RING_FRESH_PACKED;
-	if (!told || found == base || pring_base_next(p, found) == base)
+	if (!told || pring_admits(p, found, base))
 		return base;
 	dev_event(dev, DEV_EV_BASE_DIFFERS, q, "base 0x%x, but the flags in the ring say 0x%x: starting there", base, found);
 	return found;

@@ -326,6 +326,21 @@ static inline uint64_t pdesc_word(const struct gwrite_used *e, uint64_t lap)
 	return lap | (uint64_t)(e->id & 0xffff) << 32 | e->len | (e->len ? (uint64_t)VDESC_F_WRITE << 48 : 0);
 }
 
+#ifdef VRINGD_MUTANT_DIE_STAGED // a crash at the worst point: the others of a batch are written, the first is not
+#include <signal.h>
+static void die_staged(unsigned n)
+{
+	static unsigned batches;
+	if (n > 1 && ++batches % 20 == 0)
+		raise(SIGKILL);
+}
+#else
+static inline void die_staged(unsigned n)
+{
+	(void)n;
+}
+#endif
+
 void gwrite_packed_fill(struct pring *p, const struct gwrite_used *elems, unsigned n)
 {
 	const uint8_t *const ring = p->ring;
@@ -355,6 +370,7 @@ void gwrite_packed_fill(struct pring *p, const struct gwrite_used *elems, unsign
 		pdesc_log(p, from + late, slots - late);
 	p->at.fill = (struct ppos){ (uint16_t)slot, p->at.fill.wrap ^ (laps & 1) };
 	p->out = (uint16_t)(p->out - slots);
+	die_staged(n);
 }
 
 static void pdesc_show(struct pring *p)

@@ -98,11 +98,6 @@ uint32_t pring_base(const struct pring *p)
 	return half_of(p->at.used) * 0x10001u;
 }
 
-uint32_t pring_base_next(const struct pring *p, uint32_t base)
-{
-	return half_of(ppos_add(p, pos_of(base & 0xffff), 1)) * 0x10001u;
-}
-
 void pring_advance(struct pring *p, unsigned slots)
 {
 	p->at.avail = ppos_add(p, p->at.avail, slots);

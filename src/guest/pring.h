@@ -63,8 +63,9 @@ bool pring_find(const struct pring *p, uint32_t *base);
 // first, which shows them, that is shown now, with length 0: its frame is lost (transmit) or an empty buffer (receive), and the
 // ring goes on. Returns how many descriptors that were, 0: there was nothing of the kind.
 unsigned pring_finish(struct pring *p);
-// The base behind one more descriptor.
-uint32_t pring_base_next(const struct pring *p, uint32_t base);
+// With what pring_find found, can this base be right all the same? If it is the same place; or the one behind it, and what lies
+// between may be the tail of a chain of two that was completed last (it has that one's id, and no batch was cut short there).
+bool pring_admits(const struct pring *p, uint32_t found, uint32_t base);
 
 // Is there a descriptor `off` (< num) places behind avail?
 bool pring_ready(const struct pring *p, unsigned off);

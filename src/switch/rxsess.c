@@ -240,8 +240,8 @@ bool rxsess_wait(struct worker *w, struct rxsess *s)
 	return ring_has(s->ring, s->seen, ring_pending(s->ring));
 }
 
-// With event index a kick comes once for each wish; without it the driver kicks at every refill until it is told not to. In a packed
-// ring a wish comes true anew every other lap.
+// With event index a kick comes once for each wish; without it the driver kicks at every refill until it is told not to.
+// In a packed ring a wish comes true anew every other lap.
 void rxsess_quiet(struct worker *w, struct dp_port *port, unsigned pair)
 {
 	struct dp_queue *q = &port->q[2 * pair];

@@ -2,7 +2,8 @@
 // header or its descriptors changed, with the store failing now and then. The ops are fake; memory and log are small
 // memfds.
 //
-// Input: byte 0 a session to start from (bit 7: packed rings), then per message: id, what (see W_ below), ring, and what the flags ask for.
+// Input: byte 0 a session to start from (bit 7: packed rings), then per message: id, what (see W_ below), ring, and what the
+// flags ask for.
 #include "fuzz.h"
 
 #include <fcntl.h>

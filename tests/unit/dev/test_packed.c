@@ -172,6 +172,7 @@ static void stale_base(void **state)
 		{ 2 * NUM + 7, RING_FRESH_PACKED, 0x80078007, true },
 		{ 7, 0x80078007, 0x80078007, false },
 		{ 7, 0x00008007, 0x80078007, false }, // half a base
+		{ 6, 0x80078007, 0x80068006, true }, // one ahead, and nothing there that could be a tail
 	};
 	for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
 		struct devbed fresh;
@@ -186,6 +187,24 @@ static void stale_base(void **state)
 		bed_ok(&fresh, VU_SET_VRING_KICK, 0);
 		if (ring_base(fresh.ring[0]) != rows[i].starts || (fresh.differs[0] != 0) != rows[i].told)
 			fail_msg("row %u: starts at 0x%x: %s", i, ring_base(fresh.ring[0]), fresh.differs);
+		bed_close(&fresh);
+	}
+	// a base that is one off by chance: another id says that what lies between is no tail
+	for (unsigned tail = 0; tail < 2; tail++) {
+		struct devbed fresh;
+		bed_open(&fresh, 2);
+		negotiate(&fresh);
+		bed_memory(&fresh);
+		bed_ok64(&fresh, VU_SET_VRING_NUM, state_u64(0, NUM));
+		base_of(&fresh, 0, 0x80028002);
+		for (unsigned i = 0; i < 2; i++) {
+			uint16_t end[2] = { tail ? 9 : (uint16_t)i, i == 0 ? 0x8080 : 0x0080 };
+			memcpy(fresh.mem + bed_ring_gpa(0) + i * 16u + 12, end, 4);
+		}
+		bed_ok(&fresh, VU_SET_VRING_ADDR, 0);
+		bed_ok(&fresh, VU_SET_VRING_ENABLE, 0);
+		bed_ok(&fresh, VU_SET_VRING_KICK, 0);
+		assert_int_equal(ring_base(fresh.ring[0]), tail ? 0x80028002 : 0x80018001);
 		bed_close(&fresh);
 	}
 	// nothing was given at all: what the flags say
