@@ -10,7 +10,7 @@
 #define ETH_HDR 14
 #define ETH_HDR_VLAN 18
 #define ETH_MIN 14 // a shorter frame has no destination, source and type: dropped
-#define ETH_MAX 65549 // 65535 + 14
+#define ETH_MAX 65593 // the longest that an IPv6 header can tell of (40 + 65535), under one tag
 
 #define ETH_T_IPV4 0x0800
 #define ETH_T_ARP 0x0806

@@ -10,6 +10,9 @@
 #define VNET_F_NEEDS_CSUM 1
 #define VNET_F_DATA_VALID 2
 #define VNET_GSO_NONE 0
+#define VNET_GSO_TCPV4 1
+#define VNET_GSO_TCPV6 4
+#define VNET_GSO_ECN 0x80 // a bit beside the type
 
 struct vnet_hdr { // little endian on the wire; x86-64 and arm64 hosts are
 	uint8_t flags;
@@ -24,9 +27,8 @@ static_assert(sizeof(struct vnet_hdr) == 12, "virtio-net header");
 
 // Is what a guest put into its transmit header honourable for a frame of frame_len bytes, given what it negotiated (csum_ok:
 // VIRTIO_NET_F_CSUM)? On false *why is a static reason and the frame must be dropped. Unknown flags are cleared in *h, and
-// DATA_VALID, which is not a transmitter's; without NEEDS_CSUM the csum fields are zeroed. GSO is not offered yet, so
-// gso_type must be none, and hdr_len and gso_size are zeroed. A checksum must begin behind Ethernet and the smallest IP header
-// (34).
+// DATA_VALID, which is not a transmitter's; without NEEDS_CSUM the csum fields are zeroed. gso_type must be none (the others
+// are gso.h's), and hdr_len and gso_size are zeroed. A checksum must begin behind Ethernet and the smallest IP header (34).
 bool vnet_tx_sane(struct vnet_hdr *h, uint32_t frame_len, bool csum_ok, const char **why);
 
 // Sum of 16-bit words (RFC 1071), to be folded; start with 0, continue across pieces: odd tells whether an odd number of

@@ -87,7 +87,7 @@ static void test_every_length_and_alignment(void **state)
 static void test_carries(void **state)
 {
 	(void)state;
-	static uint8_t data[65549];
+	static uint8_t data[65593];
 	static const uint8_t fill[] = { 0xff, 0xfe, 0x80, 0x00, 0x01 };
 	for (size_t f = 0; f < sizeof(fill); f++) {
 		memset(data, fill[f], sizeof(data));
