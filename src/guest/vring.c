@@ -7,7 +7,8 @@
 #include "guest/mem.h"
 #include "guest/vlayout.h"
 
-enum { F_CSUM = 0, F_GUEST_CSUM = 1, F_MRG_RXBUF = 15, F_INDIRECT = 28, F_EVENT_IDX = 29, F_VERSION_1 = 32, F_IN_ORDER = 35 };
+enum { F_CSUM = 0, F_GUEST_CSUM = 1, F_GUEST_TSO4 = 7, F_GUEST_TSO6 = 8, F_GUEST_ECN = 9, F_HOST_TSO4 = 11, F_HOST_TSO6 = 12,
+       F_HOST_ECN = 13, F_MRG_RXBUF = 15, F_INDIRECT = 28, F_EVENT_IDX = 29, F_VERSION_1 = 32, F_IN_ORDER = 35 };
 
 static enum err resolve(struct vring *r, const struct vring_conf *c, struct why *why)
 {
@@ -27,6 +28,15 @@ static enum err resolve(struct vring *r, const struct vring_conf *c, struct why 
 	if ((uintptr_t)r->desc % 8 != 0 || (uintptr_t)r->avail % 2 != 0 || (uintptr_t)r->used % 4 != 0)
 		return refuse(why, "ring addresses are not aligned in the shared file");
 	return OK;
+}
+
+// Without the checksum nothing of it holds (virtio 1.2, 5.1.3.1).
+static uint8_t gso_of(uint64_t features, unsigned csum, unsigned tso4, unsigned tso6, unsigned ecn)
+{
+	if (!bits_has(features, csum))
+		return 0;
+	return (uint8_t)((bits_has(features, tso4) ? VRING_TSO4 : 0) | (bits_has(features, tso6) ? VRING_TSO6 : 0) |
+			 (bits_has(features, ecn) ? VRING_ECN : 0));
 }
 
 enum err vring_new(struct vring **out, const struct vring_conf *c, struct why *why)
@@ -52,6 +62,8 @@ enum err vring_new(struct vring **out, const struct vring_conf *c, struct why *w
 	r->mergeable = bits_has(c->features, F_MRG_RXBUF);
 	r->guest_csum = bits_has(c->features, F_GUEST_CSUM);
 	r->tx_csum = bits_has(c->features, F_CSUM);
+	r->rx_gso = gso_of(c->features, F_GUEST_CSUM, F_GUEST_TSO4, F_GUEST_TSO6, F_GUEST_ECN);
+	r->tx_gso = gso_of(c->features, F_CSUM, F_HOST_TSO4, F_HOST_TSO6, F_HOST_ECN);
 	r->hdr_len = bits_has(c->features, F_VERSION_1) || r->mergeable ? 12 : 10;
 	r->log = c->log;
 	r->log_used = c->log_used;

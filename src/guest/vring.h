@@ -34,6 +34,8 @@ struct vring_pos { // of a split ring: both are next indices, free running
 	uint16_t used;
 };
 
+enum { VRING_TSO4 = 1, VRING_TSO6 = 2, VRING_ECN = 4 };
+
 struct vring {
 	// fixed while published
 	const struct mem_map *mem;
@@ -46,6 +48,7 @@ struct vring {
 	bool packed; // this is the v of a struct pring
 	bool mergeable, guest_csum; // what this ring's driver takes on receive
 	bool tx_csum; // it may leave a checksum to us on transmit
+	uint8_t rx_gso, tx_gso; // VRING_TSO4...: TCP frames that it takes whole, that it may leave whole
 	bool log_used;
 	uint64_t used_log_gpa;
 	struct dirty_log *log;

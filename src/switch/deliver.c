@@ -23,7 +23,8 @@ static enum deliver hold_put(struct worker *w, struct dp_port *dst, struct frame
 {
 	struct dp_port *src = f->src;
 	struct hold_rec rec = { .len = f->len, .src_port = src->index, .forever = forever, .hdr = f->hdr,
-				.until_us = clock_boot_us() + (uint64_t)atomic_load(&dst->hold_ms) * 1000 };
+				.until_us = clock_boot_us() + (uint64_t)atomic_load(&dst->hold_ms) * 1000,
+				.cut_done = frame_whole(f) ? f->cut_done : 0 };
 	bool first = !forever && atomic_load(&dst->hold.oldest_until_us) == 0;
 	uint8_t *to = hold_append(&dst->hold, &rec, atomic_load(&dst->hold_bytes), &w->dp->hold_used, w->dp->conf.hold_total);
 	if (!to)
@@ -81,13 +82,10 @@ static bool starting(const struct dp_port *dst)
 	return clock_boot_us() < atomic_load_explicit(&dst->starting_until_us, memory_order_relaxed);
 }
 
-static enum deliver ring_put(struct worker *w, struct dp_port *dst, struct frame *f, enum if_full full)
+// DELIVER_DROPPED: it was not, for *drop, and is not counted.
+static enum deliver ring_try(struct worker *w, struct rxsess *s, struct frame *f, enum if_full full, enum dp_drop *drop)
 {
-	struct rxsess *s = rxsess_get(w, dst, f->src_pair);
-	if (!s)
-		return DELIVER_FULL; // retracted this moment: the caller looks at the state again
-	if (atomic_load_explicit(&s->q->discard, memory_order_relaxed))
-		return drop_out(w, dst, DP_DROP_DISABLED);
+	const struct dp_port *dst = s->port;
 	uint16_t mark = 0;
 	int attempt;
 	for (attempt = 0; attempt < PUT_ATTEMPTS; attempt++) {
@@ -95,16 +93,21 @@ static enum deliver ring_put(struct worker *w, struct dp_port *dst, struct frame
 		case RX_OK:
 			return DELIVERED;
 		case RX_TOO_BIG:
-			return drop_out(w, dst, DP_DROP_TOO_BIG);
+			*drop = DP_DROP_TOO_BIG;
+			return DELIVER_DROPPED;
 		case RX_BAD:
-			return drop_out(w, dst, DP_DROP_DESC);
+			*drop = DP_DROP_DESC;
+			return DELIVER_DROPPED;
 		case RX_FULL:
 			break;
 		}
+		*drop = DP_DROP_FULL;
+		if (frame_whole(f) && s->seen * 2 >= s->ring->num)
+			return DELIVER_DROPPED; // with two descriptors a buffer that is all there will ever be: cut, it is let in
 		mark = ring_mark(s->ring, s->seen);
 		if (full != FULL_KEEP && atomic_load_explicit(&s->q->dead, memory_order_relaxed)) {
 			if (atomic_load(&s->q->dead_mark) == mark)
-				return starting(dst) ? DELIVER_KEEP : drop_out(w, dst, DP_DROP_FULL);
+				return starting(dst) ? DELIVER_KEEP : DELIVER_DROPPED;
 			atomic_store(&s->q->dead, false);
 		}
 		if (!rxsess_wait(w, s))
@@ -115,7 +118,48 @@ static enum deliver ring_put(struct worker *w, struct dp_port *dst, struct frame
 	atomic_store_explicit(&s->q->full_mark, mark, memory_order_relaxed);
 	if (full != FULL_DROP)
 		return DELIVER_FULL;
-	return starting(dst) ? DELIVER_KEEP : drop_out(w, dst, DP_DROP_FULL);
+	return starting(dst) ? DELIVER_KEEP : DELIVER_DROPPED;
+}
+
+// As frames of its segment size, from where an earlier try ended. FULL, KEEP: f->cut_done of them are there.
+static enum deliver ring_put_cut(struct worker *w, struct rxsess *s, struct frame *f, enum if_full full)
+{
+	struct dp_ctr *c = ctr_of(w, s->port);
+	for (unsigned i = f->cut_done; i < f->gso.n; i++) {
+		enum dp_drop drop;
+		enum deliver res = ring_try(w, s, cut_part(w, f, i), full, &drop);
+		if (res == DELIVER_DROPPED) { // nor would those behind it be of use
+			ctr_add(&c->drops_out[drop], f->gso.n - i);
+			return res;
+		}
+		if (res != DELIVERED) {
+			f->cut_done = (uint16_t)i;
+			return res;
+		}
+		ctr_add(&c->gso_parts, 1);
+	}
+	ctr_add(&c->gso_cut, 1);
+	return DELIVERED;
+}
+
+static enum deliver ring_put(struct worker *w, struct dp_port *dst, struct frame *f, enum if_full full)
+{
+	struct rxsess *s = rxsess_get(w, dst, f->src_pair);
+	enum dp_drop drop;
+	if (!s)
+		return DELIVER_FULL; // retracted this moment: the caller looks at the state again
+	if (atomic_load_explicit(&s->q->discard, memory_order_relaxed))
+		return drop_out(w, dst, DP_DROP_DISABLED);
+	if (frame_whole(f) && cut_needed(s->ring, f))
+		return ring_put_cut(w, s, f, full);
+	enum deliver res = ring_try(w, s, f, full, &drop);
+	if (res != DELIVER_DROPPED && frame_whole(f))
+		ctr_add(&ctr_of(w, dst)->gso_out, res == DELIVERED);
+	if (res != DELIVER_DROPPED)
+		return res;
+	if (frame_whole(f) && drop != DP_DROP_DESC)
+		return ring_put_cut(w, s, f, full);
+	return drop_out(w, dst, drop);
 }
 
 // Behind whatever is kept already; its next kick brings it out.
@@ -134,7 +178,7 @@ static enum deliver keep(struct worker *w, struct dp_port *dst, struct frame *f,
 enum deliver deliver_one(struct worker *w, struct dp_port *dst, struct frame *f, bool unicast, bool may_stall)
 {
 	uint64_t rate = atomic_load_explicit(&dst->rate_out, memory_order_relaxed);
-	if (rate && !bucket_take(&dst->out_bucket, (uint64_t)f->len * 8, rate, rate / 50 + 8 * ETH_MAX))
+	if (rate && !frame_rate(&dst->out_bucket, f, rate))
 		return drop_out(w, dst, DP_DROP_RATE);
 	if (dst->kind == DP_TAP)
 		return tap_send(w, dst, f);
@@ -166,7 +210,8 @@ void deliver_flood(struct worker *w, struct frame *f)
 	struct dp_members *m = atomic_load_explicit(&src->net->members, memory_order_acquire);
 	uint16_t group = atomic_load_explicit(&src->group, memory_order_relaxed);
 	// with one possible receiver a flood is a unicast, and costs as much
-	if (m->n > 2 && !bucket_take(&src->flood_bucket, 1, DP_FLOOD_RATE, DP_FLOOD_BURST)) {
+	unsigned frames = frame_whole(f) ? f->gso.n : 1;
+	if (m->n > 2 && !bucket_take(&src->flood_bucket, frames, DP_FLOOD_RATE, DP_FLOOD_BURST)) {
 		ctr_add(&ctr_of(w, src)->drops_in[DP_DROP_FLOOD_RATE], 1);
 		return;
 	}
@@ -179,6 +224,7 @@ void deliver_flood(struct worker *w, struct frame *f)
 			continue;
 		if (dst->kind == DP_VHOST && atomic_load(&dst->rx_pairs) == 0 && atomic_load(&dst->rx_state) != DP_RX_PAUSED)
 			continue; // nobody there: a flooded frame is not held, and not a loss
+		f->cut_done = 0; // to each of them in its own form
 		deliver_one(w, dst, f, false, false);
 	}
 }
@@ -202,7 +248,12 @@ static enum deliver hold_deliver_first(struct worker *w, struct dp_port *port, s
 	f->hdr = rec->hdr;
 	f->src = port;
 	f->src_pair = 0;
-	return ring_put(w, port, f, FULL_KEEP);
+	if (frame_whole(f) && !frame_gso(f, GSO_ALL)) // it was when it came, and we have its headers as they were
+		return drop_out(w, port, DP_DROP_HEADER);
+	f->cut_done = rec->cut_done;
+	enum deliver res = ring_put(w, port, f, FULL_KEEP);
+	rec->cut_done = f->cut_done;
+	return res;
 }
 
 void deliver_hold(struct worker *w, struct dp_port *port)

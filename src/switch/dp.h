@@ -181,6 +181,8 @@ struct dp_stats {
 	uint64_t drops_in[DP_DROP_N], drops_out[DP_DROP_N];
 	uint64_t held, hold_delivered, hold_dropped; // frames over the port's life
 	uint64_t flooded;
+	uint64_t gso_in, gso_out; // of the frames in and out, those with a GSO header: more than one segment, in one piece
+	uint64_t gso_cut, gso_parts; // frames that were cut for this port, and what came of them (they are in out_frames)
 	uint64_t kicks, calls;
 };
 void dp_port_stats(const struct dp_port *port, struct dp_stats *out);

@@ -43,6 +43,7 @@ struct dp_queue { // one ring of a vhost-user port
 	_Atomic uint16_t stall_port; // FDB_NO_PORT: not waiting
 	uint64_t stall_until_us; // owner thread's
 	int kick_fd; // control thread's: registered with the owner's epoll
+	uint16_t cut_done, cut_at, cut_to; // owner thread's: of the entry cut_at, port cut_to has cut_done frames already
 	uint64_t memo_src, memo_seen; // owner thread's: last source that was entered, and when (moves << 32 | second)
 };
 
@@ -50,6 +51,7 @@ struct dp_ctr { // of one port, written by one data thread
 	struct dp_counters queue[DP_MAX_PAIRS];
 	uint64_t drops_in[DP_DROP_N], drops_out[DP_DROP_N];
 	uint64_t flooded;
+	uint64_t gso_in, gso_out, gso_cut, gso_parts;
 } __attribute__((aligned(64)));
 
 struct dp_macs {
@@ -111,6 +113,7 @@ struct dp_members {
 };
 
 #include "switch/batch.h"
+#include "switch/cut.h"
 
 struct worker {
 	struct dp *dp;
@@ -143,6 +146,8 @@ struct worker {
 	struct vchain chain[DP_BATCH];
 	struct gwrite_used back[DP_BATCH];
 	struct frame frame;
+	struct frame part; // of frame, which is cut
+	uint64_t parts; // made so far
 	_Alignas(64) uint8_t fast[DP_FAST_BYTES];
 	uint8_t bounce[ETH_MAX + 64];
 	uint8_t tap_buf[ETH_MAX + 64];

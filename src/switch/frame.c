@@ -108,7 +108,7 @@ enum frame_way frame_route(struct worker *w, struct frame *f, struct dp_port **d
 	if (f->len > ETH_MAX || !eth_parse(f->head, f->head_len, &f->eth))
 		return drop(w, f, DP_DROP_RUNT);
 	uint64_t rate = atomic_load_explicit(&src->rate_in, memory_order_relaxed);
-	if (rate && !bucket_take(&src->in_bucket, (uint64_t)f->len * 8, rate, rate / 50 + 8 * ETH_MAX))
+	if (rate && !frame_rate(&src->in_bucket, f, rate))
 		return drop(w, f, DP_DROP_RATE);
 	if (!mac_key_unicast(f->eth.src))
 		return drop(w, f, DP_DROP_SOURCE);

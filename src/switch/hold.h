@@ -22,7 +22,8 @@ struct hold_rec {
 	uint8_t forever; // of a pause that lasts: hold-ms does not count yet
 	uint64_t until_us; // CLOCK_BOOTTIME
 	struct vnet_hdr hdr;
-	uint32_t pad;
+	uint16_t cut_done; // of a frame that is cut for its receiver: that many of the parts are there already
+	uint16_t pad;
 };
 
 struct hold {

@@ -233,6 +233,7 @@ void dp_ring_publish(struct dp_port *port, unsigned q, struct vring *ring, int k
 	struct worker *w = dp_owner(port, q / 2);
 	atomic_store(&dq->discard, discard);
 	atomic_store(&dq->dead, false);
+	dq->cut_done = 0; // no data thread looks at it before the ring is there
 	atomic_store(&dq->ring, ring);
 	dq->kick_fd = kick_fd;
 	if (kick_fd < 0 || !worker_add_fd(w, kick_fd, port->index, q)) {

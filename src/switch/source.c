@@ -34,7 +34,7 @@ static enum frame_way frame_load(struct worker *w, struct dp_port *port, const s
 	f->hdr.num_buffers = 0;
 	memcpy(f->head, raw + r->hdr_len, f->head_len);
 	const char *why = NULL;
-	if (!vnet_tx_sane(&f->hdr, f->len, r->tx_csum, &why))
+	if (frame_whole(f) ? !frame_gso(f, r->tx_gso) : !vnet_tx_sane(&f->hdr, f->len, r->tx_csum, &why))
 		return bad(w, port, DP_DROP_HEADER);
 	return frame_route(w, f, dst);
 }
@@ -111,6 +111,8 @@ static inline bool mutate(struct worker *w, struct dp_port *dst)
 static void forward(struct worker *w, struct dp_port *port, unsigned pair, struct vring *r, struct batch *b)
 {
 	const struct gseg *segs = w->tx_segs;
+	struct dp_queue *q = &port->q[2 * pair + 1];
+	const uint64_t parts = w->parts;
 	for (unsigned i = 0; i < b->n; i++) {
 		struct vchain *c = &w->chain[i];
 		struct dp_port *dst = NULL;
@@ -125,8 +127,10 @@ static void forward(struct worker *w, struct dp_port *port, unsigned pair, struc
 			deliver_flood(w, &w->frame);
 		if (way == FRAME_UNICAST && mutate(w, dst))
 			way = FRAME_DROP;
+		if (way == FRAME_UNICAST)
+			cut_resume(q, &w->frame, (uint16_t)(r->last_avail + i), dst);
 		if (way == FRAME_UNICAST && deliver_one(w, dst, &w->frame, true, true) == DELIVER_FULL) {
-			struct dp_queue *q = &port->q[2 * pair + 1];
+			cut_leave(q, &w->frame, (uint16_t)(r->last_avail + i), dst);
 			q->stall_until_us = clock_boot_us() + DP_STALL_US;
 			queue_stall(w->dp, q, dst->index);
 			b->stalled = true;
@@ -135,6 +139,10 @@ static void forward(struct worker *w, struct dp_port *port, unsigned pair, struc
 		b->bytes += c->len - r->hdr_len * (c->len >= r->hdr_len);
 		segs += c->n_segs;
 		b->done++;
+		if (way != FRAME_DROP && frame_whole(&w->frame))
+			ctr_add(&ctr_of(w, port)->gso_in, 1);
+		if (w->parts - parts >= DP_CUT_FRAMES)
+			return; // others have their turn; what is left is fetched again
 	}
 }
 

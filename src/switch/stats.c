@@ -38,6 +38,10 @@ void dp_port_stats(const struct dp_port *port, struct dp_stats *out)
 			out->drops_out[d] += load(&c->drops_out[d]);
 		}
 		out->flooded += load(&c->flooded);
+		out->gso_in += load(&c->gso_in);
+		out->gso_out += load(&c->gso_out);
+		out->gso_cut += load(&c->gso_cut);
+		out->gso_parts += load(&c->gso_parts);
 	}
 	for (unsigned i = 0; i < DP_MAX_PAIRS; i++) {
 		out->total.in_frames += out->queue[i].in_frames;

@@ -32,12 +32,14 @@ static void tap_frame(struct worker *w, struct dp_port *port, uint32_t got)
 	ctr_add(&c->in_frames, 1);
 	ctr_add(&c->in_bytes, f->len);
 	const char *why;
-	if (!vnet_tx_sane(&f->hdr, f->len, true, &why)) {
+	if (frame_whole(f) ? !frame_gso(f, GSO_ALL) : !vnet_tx_sane(&f->hdr, f->len, true, &why)) {
 		ctr_add(&ctr_of(w, port)->drops_in[DP_DROP_HEADER], 1);
 		return;
 	}
 	struct dp_port *dst = NULL;
 	enum frame_way way = frame_route(w, f, &dst);
+	if (way != FRAME_DROP && frame_whole(f))
+		ctr_add(&ctr_of(w, port)->gso_in, 1);
 	if (way == FRAME_FLOOD)
 		deliver_flood(w, f);
 	else if (way == FRAME_UNICAST)
@@ -46,9 +48,10 @@ static void tap_frame(struct worker *w, struct dp_port *port, uint32_t got)
 
 bool tap_run(struct worker *w, struct dp_port *port)
 {
+	const uint64_t parts = w->parts;
 	if (atomic_load_explicit(&port->tap_gone, memory_order_relaxed))
 		return false;
-	for (unsigned i = 0; i < DP_BATCH; i++) {
+	for (unsigned i = 0; i < DP_BATCH && w->parts - parts < DP_CUT_FRAMES; i++) {
 		ssize_t n = read(port->tap_fd, w->tap_buf, sizeof(w->tap_buf));
 		if (n < 0) {
 			if (errno == EINTR)
@@ -66,6 +69,8 @@ bool tap_run(struct worker *w, struct dp_port *port)
 	return true;
 }
 
+// A frame that was left whole goes as it is: the kernel takes one from whoever writes it, and cuts it where its way needs that.
+// (What TUNSETOFFLOAD says is about what we read.)
 enum deliver tap_send(struct worker *w, struct dp_port *port, struct frame *f)
 {
 	struct iovec iov[TAP_IOV];
@@ -99,5 +104,7 @@ enum deliver tap_send(struct worker *w, struct dp_port *port, struct frame *f)
 	struct dp_counters *c = &ctr_of(w, port)->queue[0];
 	ctr_add(&c->out_frames, 1);
 	ctr_add(&c->out_bytes, f->len);
+	if (frame_whole(f))
+		ctr_add(&ctr_of(w, port)->gso_out, 1);
 	return DELIVERED;
 }
