@@ -12,7 +12,7 @@ void features_offer(const struct port *p, struct port_offer *out)
 	uint64_t can = dev_features_supported(), pcan = dev_protocol_features_supported();
 	uint64_t must = BIT64(VHOST_USER_F_PROTOCOL_FEATURES);
 	out->compat = p->spec.compat ? p->spec.compat : p->has_device && p->device.compat ? p->device.compat : COMPAT_LATEST;
-	out->features = ((can | p->spec.features_plus) & ~p->spec.features_minus) | must;
+	out->features = dev_features_sound((can | p->spec.features_plus) & ~p->spec.features_minus) | must;
 	out->protocol_features = (pcan | p->spec.proto_plus) & ~p->spec.proto_minus;
 	if (!p->spec.packed && !bits_has(p->spec.features_plus, VIRTIO_F_RING_PACKED))
 		out->features = bits_without(out->features, VIRTIO_F_RING_PACKED);

@@ -73,13 +73,15 @@ static enum err bring_up(const struct port_spec *s, struct why *why)
 	return e;
 }
 
-// What every tap needs here: our header size, and the offload that every kind of port takes.
+// What every tap needs here: our header size, and what we take from it: checksums that are not complete, and TCP frames that
+// are not cut, since every kind of port takes them or gets them made up for it.
 static enum err set_header(int fd, const char *name, struct why *why)
 {
 	int hdr = VNET_HDR_BYTES;
 	if (ioctl(fd, TUNSETVNETHDRSZ, &hdr) != 0)
 		return refuse(why, "tap %s: header of %d bytes: %s", name, hdr, strerror(errno));
-	if (ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM) != 0)
+	if (ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN) != 0 &&
+	    ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM) != 0)
 		return refuse(why, "tap %s: checksum offload: %s", name, strerror(errno));
 	return OK;
 }

@@ -76,9 +76,26 @@ const char *dev_protocol_feature_name(unsigned bit)
 uint64_t dev_features_supported(void)
 {
 	return BIT64(VIRTIO_NET_F_CSUM) | BIT64(VIRTIO_NET_F_GUEST_CSUM) | BIT64(VIRTIO_NET_F_MTU) | BIT64(VIRTIO_NET_F_MRG_RXBUF) |
+	       BIT64(VIRTIO_NET_F_GUEST_TSO4) | BIT64(VIRTIO_NET_F_GUEST_TSO6) | BIT64(VIRTIO_NET_F_GUEST_ECN) |
+	       BIT64(VIRTIO_NET_F_HOST_TSO4) | BIT64(VIRTIO_NET_F_HOST_TSO6) | BIT64(VIRTIO_NET_F_HOST_ECN) |
 	       BIT64(VIRTIO_NET_F_GUEST_ANNOUNCE) | BIT64(VIRTIO_NET_F_MQ) | BIT64(VHOST_F_LOG_ALL) | BIT64(VIRTIO_F_ANY_LAYOUT) |
 	       BIT64(VIRTIO_F_INDIRECT_DESC) | BIT64(VIRTIO_F_EVENT_IDX) | BIT64(VHOST_USER_F_PROTOCOL_FEATURES) |
 	       BIT64(VIRTIO_F_VERSION_1) | BIT64(VIRTIO_F_IN_ORDER) | BIT64(VIRTIO_F_RING_PACKED);
+}
+
+uint64_t dev_features_sound(uint64_t bits)
+{
+	const uint64_t host = BIT64(VIRTIO_NET_F_HOST_TSO4) | BIT64(VIRTIO_NET_F_HOST_TSO6);
+	const uint64_t guest = BIT64(VIRTIO_NET_F_GUEST_TSO4) | BIT64(VIRTIO_NET_F_GUEST_TSO6);
+	if (!bits_has(bits, VIRTIO_NET_F_CSUM))
+		bits &= ~host;
+	if (!bits_has(bits, VIRTIO_NET_F_GUEST_CSUM))
+		bits &= ~guest;
+	if (!(bits & host))
+		bits = bits_without(bits, VIRTIO_NET_F_HOST_ECN);
+	if (!(bits & guest))
+		bits = bits_without(bits, VIRTIO_NET_F_GUEST_ECN);
+	return bits;
 }
 
 uint64_t dev_protocol_features_supported(void)

@@ -13,7 +13,8 @@ static const struct {
 	const struct bed_row *rows;
 } groups[] = {
 	{"message", rows_message}, {"frame", rows_frame}, {"geometry", rows_geometry}, {"ring", rows_ring},
-	{"packed", rows_packed},   {"traffic", rows_traffic}, {"live", rows_live},   {"session", rows_session},   {"peer", rows_peer},       {"replay", rows_replay},
+	{"packed", rows_packed}, {"traffic", rows_traffic}, {"gso", rows_gso}, {"live", rows_live}, {"session", rows_session},
+	{"peer", rows_peer}, {"replay", rows_replay},
 };
 
 static bool run_group(struct bed *b, const struct bed_row *rows, const char *group)

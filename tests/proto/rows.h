@@ -10,6 +10,7 @@ extern const struct bed_row rows_geometry[]; // memory tables and logs of all sh
 extern const struct bed_row rows_ring[];     // rings that a hostile guest wrote
 extern const struct bed_row rows_packed[];   // packed rings: handshake, places, and what a hostile guest wrote
 extern const struct bed_row rows_traffic[];  // start, stop, position, calls, pairs, the switch
+extern const struct bed_row rows_gso[];     // TCP frames that a guest left whole
 extern const struct bed_row rows_live[];     // messages while rings run
 extern const struct bed_row rows_session[];  // several front ends, client mode, vanishing memory
 extern const struct bed_row rows_peer[];     // shared objects changed behind the protocol's back

@@ -424,10 +424,17 @@ static void names(void **state)
 			assert_non_null(dev_protocol_feature_name(i));
 	}
 	static const unsigned never[] = { VIRTIO_NET_F_CTRL_VQ, VIRTIO_NET_F_HASH_REPORT, VIRTIO_NET_F_RSS,
-			VIRTIO_F_RING_RESET, VIRTIO_F_ACCESS_PLATFORM, VIRTIO_NET_F_HOST_TSO4 };
+			VIRTIO_F_RING_RESET, VIRTIO_F_ACCESS_PLATFORM, VIRTIO_NET_F_HOST_UFO, VIRTIO_NET_F_GUEST_UFO, VIRTIO_NET_F_GSO };
 	for (unsigned i = 0; i < ARRAY_LEN(never); i++)
 		assert_false(bits_has(dev_features_supported(), never[i]));
 	assert_int_equal(dev_protocol_features_supported(), 0x1f);
+	uint64_t all = dev_features_supported(), host = BIT64(11) | BIT64(12) | BIT64(13), guest = BIT64(7) | BIT64(8) | BIT64(9);
+	assert_int_equal(all & (host | guest), host | guest);
+	assert_int_equal(dev_features_sound(all), all);
+	assert_int_equal(dev_features_sound(bits_without(all, VIRTIO_NET_F_CSUM)), all & ~(host | BIT64(VIRTIO_NET_F_CSUM)));
+	assert_int_equal(dev_features_sound(bits_without(all, VIRTIO_NET_F_GUEST_CSUM)),
+			 all & ~(guest | BIT64(VIRTIO_NET_F_GUEST_CSUM)));
+	assert_int_equal(dev_features_sound(all & ~(BIT64(7) | BIT64(8) | BIT64(11))), all & ~(BIT64(7) | BIT64(8) | BIT64(9) | BIT64(11)));
 }
 
 // A message that only replaces a descriptor is a transition: the row says which message's descriptor is meant.
