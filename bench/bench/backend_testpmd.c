@@ -21,7 +21,7 @@ static enum err start(struct backend *b, const struct need *n, struct why *why)
 		snprintf(b->sock[i], sizeof(b->sock[i]), "%s/p%u.sock", b->dir, i);
 		unlink(b->sock[i]); // after a kill
 		snprintf(vdev[i], sizeof(vdev[i]), "net_vhost%u,iface=%s,queues=%u%s", i, b->sock[i], n->pairs,
-			 n->gso ? ",tso=1" : "");
+			 n->gso ? ",tso=1,legacy-ol-flags=1" : ""); // without the latter io forwarding loses GSO headers
 	}
 	snprintf(rxq, sizeof(rxq), "--rxq=%u", n->pairs);
 	snprintf(txq, sizeof(txq), "--txq=%u", n->pairs);

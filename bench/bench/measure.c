@@ -134,7 +134,6 @@ static void add_result(struct load_result *sum, const struct load_result *r)
 	sum->batch_tx += t * (r->batch_tx - sum->batch_tx);
 	sum->batch_rx += t * (r->batch_rx - sum->batch_rx);
 	sum->pages_harvested += r->pages_harvested;
-	sum->features_ok = r->features_ok;
 	sum->features = r->features;
 }
 
@@ -252,7 +251,6 @@ static bool run_vuser(struct subject *s, unsigned ms, struct load_result *sum, s
 	sum->seconds = v.seconds;
 	sum->driver_cycles = v.driver_cycles;
 	sum->driver_busy = 1;
-	sum->features_ok = 1;
 	return sum->received || fail(s, "no frame came back to DPDK's driver");
 }
 
@@ -283,10 +281,6 @@ json_t *measure_stretch(struct subject *s, const struct row *r, const struct opt
 			   : run_load(s, r, ms, log, &sum, &e, &p);
 	ok = ok && (backend_end(s->b, &c) || fail(s, "its counters could not be read"));
 	pause_both(s, true);
-	if (ok && sum.features_ok < 1) {
-		snprintf(s->cannot, sizeof(s->cannot), "it does not offer what the row needs");
-		ok = false;
-	}
 	if (!ok)
 		return NULL;
 	p.line[1] = place_line_ns(o->cpu[0], o->cpu[1]);

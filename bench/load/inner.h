@@ -10,6 +10,7 @@
 struct side { // one guest
 	struct fe *fe;
 	struct lane *rx, *tx; // one of each per queue pair
+	uint64_t lost; // frames sent that are not on their way any more, as far as the window goes
 };
 
 struct load_harvest {
@@ -26,8 +27,7 @@ struct load {
 	struct load_harvest log[LOAD_SIDES];
 	uint32_t max_frame;
 	uint64_t rate;
-	uint64_t window; // frames on their way at once that receive rings can take, whenever this thread loses its CPU
-	uint64_t lost;   // frames that are not on their way any more, as far as the window goes
+	uint64_t window; // frames of a sender on their way at once: a receive ring takes them, whenever this thread loses its CPU
 	uint64_t corrupt, foreign, odd_headers;
 	uint32_t *latency;
 };
@@ -40,6 +40,11 @@ struct budget {
 	uint64_t left; // frames that may still be sent; UINT64_MAX: no limit
 };
 unsigned load_turn(struct load *l, struct budget *b, bool *moved);
+// What is in transmit buffer b of side s: a frame by weight and flow, its header.
+void load_fill(struct load *l, unsigned s, struct lane *tx);
+// One in many of the frames that arrive: a lane_check.
+void load_check_frame(void *arg, const uint8_t *header, const uint8_t *frame, uint32_t len);
+#define LOAD_GSO_LEAD 66u // Ethernet, IPv4 and TCP headers of a segment that is to be cut
 uint64_t load_sent(const struct load *l);
 uint64_t load_received(const struct load *l);
 void load_harvest_run(struct load *l, uint64_t now_us);

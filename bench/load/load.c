@@ -13,8 +13,8 @@
 #include "driver/frame.h"
 #include "load/inner.h"
 
-#define MAC_STEP 0x10000u // side s has the MACs from s * MAC_STEP on, one per flow
-#define SETTLE_MS 700     // a switch announces a guest that arrived for that long
+#define SETTLE_MS 700 // a switch announces a guest that arrived for that long
+#define LEAST_BUFFERS 8
 
 bool load_fail(char why[LOAD_WHY], const char *fmt, ...)
 {
@@ -60,13 +60,34 @@ static uint64_t wanted_features(const struct load_conf *c)
 		f |= BIT64(VIRTIO_F_EVENT_IDX);
 	if (c->pairs > 1)
 		f |= BIT64(VIRTIO_NET_F_MQ);
+	if (c->gso)
+		f |= BIT64(VIRTIO_NET_F_CSUM) | BIT64(VIRTIO_NET_F_GUEST_CSUM) | BIT64(VIRTIO_NET_F_HOST_TSO4) |
+		     BIT64(VIRTIO_NET_F_GUEST_TSO4);
 	return f;
 }
 
-static uint32_t buffers_of(const struct load *l, uint32_t frame)
+// All that is wanted was offered; else why names the first that is missing.
+static bool offers_all(const struct fe *fe, const struct load_conf *c, char why[LOAD_WHY])
 {
-	uint32_t n = l->conf.ring_size, per = frame + 128;
-	return l->conf.working_set / per > n ? (uint32_t)(l->conf.working_set / per) : n;
+	static const struct {
+		unsigned bit;
+		const char *name;
+	} names[] = { { VIRTIO_F_VERSION_1, "version 1" },
+		      { VIRTIO_NET_F_MRG_RXBUF, "mergeable buffers" },
+		      { VIRTIO_F_IN_ORDER, "in-order completion" },
+		      { VIRTIO_F_INDIRECT_DESC, "indirect descriptors" },
+		      { VIRTIO_F_EVENT_IDX, "event indices" },
+		      { VIRTIO_NET_F_MQ, "several queue pairs" },
+		      { VIRTIO_NET_F_CSUM, "checksum offload from the guest" },
+		      { VIRTIO_NET_F_GUEST_CSUM, "checksum offload to the guest" },
+		      { VIRTIO_NET_F_HOST_TSO4, "TCP segmentation offload (host_tso4)" },
+		      { VIRTIO_NET_F_GUEST_TSO4, "TCP segmentation offload (guest_tso4)" } };
+	for (unsigned i = 0; i < ARRAY_LEN(names); i++)
+		if (bits_has(wanted_features(c) & ~fe->features, names[i].bit))
+			return load_fail(why, "it does not offer %s", names[i].name);
+	if (c->pairs > 1 && fe->queue_num < c->pairs)
+		return load_fail(why, "it has %llu queue pairs", (unsigned long long)fe->queue_num);
+	return true;
 }
 
 static uint32_t rx_room(const struct load *l) // frame bytes of a receive buffer
@@ -76,35 +97,37 @@ static uint32_t rx_room(const struct load *l) // frame bytes of a receive buffer
 	return l->max_frame > l->conf.rx_buffer - 12 ? l->max_frame : l->conf.rx_buffer - 12;
 }
 
-static uint64_t memory_bytes(const struct load *l)
-{
-	uint64_t tx = (uint64_t)buffers_of(l, l->max_frame) * (l->max_frame + 256);
-	uint64_t rx = (uint64_t)buffers_of(l, rx_room(l)) * (rx_room(l) + 256);
-	uint64_t all = (tx + rx + (UINT64_C(1) << 20)) * l->conf.pairs + (UINT64_C(4) << 20);
-	return (all + (UINT64_C(2) << 20) - 1) >> 21 << 21;
-}
-
-// Frames are laid into the transmit buffers once: sizes by weight, flows in turn.
-static void prefill(struct load *l, unsigned s, struct lane *tx)
+// As many buffers as the ring has entries, or as the working set says. Frames are counted by what is touched of a buffer.
+static uint32_t buffers_for(const struct load *l, uint32_t room)
 {
 	const struct load_conf *c = &l->conf;
-	uint32_t total = 0, to = c->kind == LOAD_LOOP || c->kind == LOAD_SINK ? s : 1 - s;
-	uint64_t mix = c->seed * 2654435761u + 1;
-	for (unsigned i = 0; i < c->n_sizes; i++)
-		total += c->size[i].weight;
-	if (c->kind == LOAD_SINK)
-		to = 7; // whatever is there
-	for (uint32_t b = 0; b < tx->n_bufs; b++) {
-		uint8_t src[6], dst[6];
-		uint32_t flow = b % c->flows, pick, i = 0;
-		mix = mix * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-		for (pick = (uint32_t)(mix >> 33) % total; pick >= c->size[i].weight; i++)
-			pick -= c->size[i].weight;
-		tx->len[b] = c->size[i].bytes;
-		frame_mac(src, (s + 1) * MAC_STEP + flow);
-		frame_mac(dst, (to + 1) * MAC_STEP + flow);
-		frame_fill(lane_frame(tx, b), tx->len[b], dst, src, flow, 0, false);
-	}
+	uint64_t n = c->ring_size, touched = (l->max_frame < room ? l->max_frame : room) + 128; // with its lines
+	if (c->working_set)
+		n = c->working_set / touched;
+	return n < LEAST_BUFFERS ? LEAST_BUFFERS : (uint32_t)n;
+}
+
+static struct lane_conf rx_conf(const struct load *l)
+{
+	return (struct lane_conf){ .room = rx_room(l), .n_bufs = buffers_for(l, rx_room(l)), .longest = l->max_frame };
+}
+
+static struct lane_conf tx_conf(const struct load *l)
+{
+	struct lane_conf c = { .room = l->max_frame, .n_bufs = buffers_for(l, l->max_frame), .indirect = l->conf.indirect };
+	// a frame that needs many receive buffers: more transmit buffers than can be on their way are only memory
+	if (!l->conf.working_set && c.n_bufs > 2 * l->window && l->window)
+		c.n_bufs = (uint32_t)(2 * l->window);
+	if (c.n_bufs < l->conf.flows) // each flow has a buffer
+		c.n_bufs = l->conf.flows;
+	return c;
+}
+
+static uint64_t memory_bytes(const struct load *l)
+{
+	struct lane_conf rx = rx_conf(l), tx = tx_conf(l);
+	uint64_t all = (lane_memory(&rx) + lane_memory(&tx) + (UINT64_C(1) << 20)) * l->conf.pairs;
+	return (all + (UINT64_C(2) << 20) - 1) >> 21 << 21;
 }
 
 static bool side_open(struct load *l, unsigned s, char why[LOAD_WHY])
@@ -113,21 +136,25 @@ static bool side_open(struct load *l, unsigned s, char why[LOAD_WHY])
 	const struct load_conf *c = &l->conf;
 	struct fe_conf fc = {
 		.pairs = c->pairs, .ring_size = c->ring_size, .features = wanted_features(c), .style = FE_QEMU10, .kick_count = 1,
-		.mem = { .region_bytes = memory_bytes(l), .first_gpa = UINT64_C(1) << 32 },
+		.packed = c->packed, .mem = { .region_bytes = memory_bytes(l), .first_gpa = UINT64_C(1) << 32, .huge = c->huge },
 	};
 	side->fe = fe_new(&fc);
 	side->rx = calloc(c->pairs, sizeof(*side->rx));
 	side->tx = calloc(c->pairs, sizeof(*side->tx));
 	if (!side->fe || !side->rx || !side->tx)
-		return load_fail(why, "no memory for a guest of %llu MiB", (unsigned long long)(memory_bytes(l) >> 20));
+		return load_fail(why, "no memory for a guest of %llu MiB%s", (unsigned long long)(memory_bytes(l) >> 20),
+			c->huge ? " on huge pages" : "");
 	if (!fe_connect(side->fe, c->path[s]) || fe_negotiate(side->fe) != FE_OK)
-		return load_fail(why, "%s: %.120s", c->path[s], side->fe->err_text);
+		return load_fail(why, "%.190s", side->fe->err_text);
+	if (!offers_all(side->fe, c, why))
+		return false;
 	fe_driver_reset(side->fe, 0);
+	struct lane_conf rx = rx_conf(l), tx = tx_conf(l);
 	for (unsigned p = 0; p < c->pairs; p++) {
-		if (!lane_init(&side->rx[p], side->fe, 2 * p, rx_room(l), buffers_of(l, rx_room(l))) ||
-		    !lane_init(&side->tx[p], side->fe, 2 * p + 1, l->max_frame, buffers_of(l, l->max_frame)))
+		if (!lane_init(&side->rx[p], side->fe, 2 * p, &rx) || !lane_init(&side->tx[p], side->fe, 2 * p + 1, &tx))
 			return load_fail(why, "no memory for buffers");
-		prefill(l, s, &side->tx[p]);
+		side->tx[p].lead = c->gso ? LOAD_GSO_LEAD : 0;
+		load_fill(l, s, &side->tx[p]);
 	}
 	if (fe_start(side->fe) != FE_OK)
 		return load_fail(why, "%s: %.120s", c->path[s], side->fe->err_text);
@@ -171,6 +198,28 @@ static bool teach(struct load *l, char why[LOAD_WHY])
 	return true;
 }
 
+static bool sizes_fit(struct load *l, char why[LOAD_WHY])
+{
+	uint32_t least = FRAME_MIN + (l->conf.gso ? LOAD_GSO_LEAD : 0), most = 65500;
+	for (unsigned i = 0; i < l->conf.n_sizes; i++) {
+		if (l->conf.size[i].bytes > l->max_frame)
+			l->max_frame = l->conf.size[i].bytes;
+		if (l->conf.size[i].bytes < least || l->conf.size[i].bytes > most || !l->conf.size[i].weight)
+			return load_fail(why, "frames of %u bytes: only %u to %u", l->conf.size[i].bytes, least, most);
+	}
+	return true;
+}
+
+// One receive ring takes all frames of a sender that are on their way: which of several it will be is the back end's choice.
+static uint64_t window_of(const struct load *l)
+{
+	uint32_t each = (l->max_frame + 12 + rx_room(l) + 11) / (rx_room(l) + 12), n = buffers_for(l, rx_room(l));
+	if (l->conf.kind == LOAD_SINK)
+		return UINT64_MAX;
+	n = n < l->conf.ring_size ? n : l->conf.ring_size;
+	return n / each ? n / each : 1;
+}
+
 struct load *load_open(const struct load_conf *conf, char why[LOAD_WHY])
 {
 	struct load *l = calloc(1, sizeof(*l));
@@ -184,15 +233,7 @@ struct load *load_open(const struct load_conf *conf, char why[LOAD_WHY])
 	l->log[0].fd = l->log[1].fd = -1;
 	l->n_sides = conf->kind == LOAD_SINK || conf->kind == LOAD_LOOP ? 1 : 2;
 	l->n_senders = conf->kind == LOAD_BOTH_WAYS ? 2 : 1;
-	bool ok = true;
-	for (unsigned i = 0; i < l->conf.n_sizes; i++) {
-		if (l->conf.size[i].bytes > l->max_frame)
-			l->max_frame = l->conf.size[i].bytes;
-		if (l->conf.size[i].bytes < FRAME_MIN || l->conf.size[i].bytes > 65000 || !l->conf.size[i].weight)
-			ok = load_fail(why, "frames of %u bytes: only 60 to 65000", l->conf.size[i].bytes);
-	}
-	if (conf->packed || conf->gso || conf->huge)
-		ok = load_fail(why, "packed rings, GSO headers and hugepages: not in this driver yet");
+	bool ok = sizes_fit(l, why);
 	if (conf->cpu >= 0) {
 		cpu_set_t set;
 		CPU_ZERO(&set);
@@ -200,8 +241,7 @@ struct load *load_open(const struct load_conf *conf, char why[LOAD_WHY])
 		if (ok && sched_setaffinity(0, sizeof(set), &set) != 0)
 			ok = load_fail(why, "CPU %d: %m", conf->cpu);
 	}
-	uint32_t buffers = (l->max_frame + 12 + rx_room(l) + 11) / (rx_room(l) + 12);
-	l->window = (uint64_t)l->conf.ring_size * l->conf.pairs * l->n_senders / buffers;
+	l->window = ok ? window_of(l) : 1;
 	for (unsigned s = 0; s < l->n_sides && ok; s++)
 		ok = side_open(l, s, why);
 	ok = ok && teach(l, why) && (!conf->log || load_log(l, true, why));
@@ -215,45 +255,6 @@ struct load *load_open(const struct load_conf *conf, char why[LOAD_WHY])
 void load_rate(struct load *l, uint64_t rate)
 {
 	l->rate = rate;
-}
-
-bool load_log(struct load *l, bool on, char why[LOAD_WHY])
-{
-	for (unsigned s = 0; s < l->n_sides; s++) {
-		struct load_harvest *h = &l->log[s];
-		struct fe *fe = l->side[s].fe;
-		if (on == h->on)
-			continue;
-		if (on && h->fd < 0) {
-			h->bytes = (gmem_end(fe->mem) / GMEM_PAGE / 64 + 1) * 8;
-			h->fd = memfd_create("log", MFD_CLOEXEC);
-			if (h->fd < 0 || ftruncate(h->fd, (off_t)h->bytes) != 0)
-				return load_fail(why, "no memory for a log: %m");
-			h->words = mmap(NULL, h->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, h->fd, 0);
-			if (h->words == MAP_FAILED) {
-				h->words = NULL;
-				return load_fail(why, "no memory for a log: %m");
-			}
-		}
-		if ((on ? fe_log_start(fe, h->fd, h->bytes, 0) : fe_log_stop(fe)) != FE_OK)
-			return load_fail(why, "logging: %.150s", fe->err_text);
-		h->on = on;
-	}
-	return true;
-}
-
-void load_harvest_run(struct load *l, uint64_t now_us)
-{
-	for (unsigned s = 0; s < l->n_sides; s++) {
-		struct load_harvest *h = &l->log[s];
-		if (!h->on || now_us < h->next_us)
-			continue;
-		h->next_us = now_us + l->conf.harvest_ms * UINT64_C(1000);
-		// guest memory begins at 4 GiB: what lies below has no bits
-		for (uint64_t i = l->side[s].fe->mem->region[0].gpa / GMEM_PAGE / 64; i < h->bytes / 8; i++)
-			if (__atomic_load_n(&h->words[i], __ATOMIC_RELAXED))
-				h->pages += (unsigned)__builtin_popcountll(__atomic_exchange_n(&h->words[i], 0, __ATOMIC_SEQ_CST));
-	}
 }
 
 void load_close(struct load *l)

@@ -31,9 +31,9 @@ struct load_conf {
 	uint16_t ring_size;    // 0: 1024
 	struct load_size size[LOAD_MAX_SIZES];
 	unsigned n_sizes;
-	bool gso;              // frames carry a TCPv4 GSO header with NEEDS_CSUM; the receiver checks that it came intact
+	bool gso;              // frames are TCP segments with a TCPv4 GSO header and NEEDS_CSUM; it must come intact
 	uint32_t rx_buffer;    // bytes of a receive buffer with header; 0: 2048 (or what one frame needs if not mergeable)
-	uint64_t working_set;  // bytes of transmit and of receive buffers that are cycled through; 0: as the ring has
+	uint64_t working_set;  // bytes of transmit and of receive buffers that are touched in turn; 0: as the ring has
 	uint64_t rate;         // frames a second offered, all senders; 0: as fast as it goes
 	unsigned burst;        // frames added before a publish; 0: 32
 	bool occupancy;        // fill each ring whole, then release: both sides' batches are then equal
@@ -48,7 +48,7 @@ struct load_conf {
 
 struct load_result {
 	uint64_t sent, received, bytes;  // frames; bytes of received frames without headers
-	uint64_t missing, corrupt, foreign, odd_headers; // sampled; odd_headers: a GSO header that did not arrive intact
+	uint64_t missing, corrupt, foreign, odd_headers; // all but missing sampled; odd_headers: a GSO header that did not arrive intact
 	double seconds;                  // of the measured stretch
 	double driver_cycles;            // per received frame, turns that moved something
 	double driver_busy;              // share of the driver's turns that moved a frame; near 1: the driver was the limit
@@ -56,13 +56,13 @@ struct load_result {
 	uint64_t pages_harvested;
 	uint32_t n_latency;              // ping-pong: samples, nanoseconds, unsorted; owned by load
 	const uint32_t *latency_ns;
-	double features_ok;              // 1 if all that was asked for was negotiated
 	uint64_t features;               // negotiated virtio bits
 };
 
 struct load;
 
-// Connect, negotiate, start all rings, exchange first frames so that a switch has learned. NULL: why says what.
+// Connect, negotiate, start all rings, exchange first frames so that a switch has learned. NULL: why says what; also what the
+// case needs and the back end does not offer.
 struct load *load_open(const struct load_conf *conf, char why[LOAD_WHY]);
 // Run for ms milliseconds after warm_ms that are not counted. mark (may be NULL) is called with 0 right before and 1 right
 // after the measured stretch, while the traffic flows: to read the back end's counters. False: why says what.

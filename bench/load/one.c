@@ -1,5 +1,6 @@
 // load_one: one case on given sockets, from the command line: for a quick look. Not installed; vringbench is the judge.
-//   load_one [-s BYTES] [-t MS] [-c CPU] [-r RATE] [-n RUNS] [-m] [-e] [-l] [-w] [-k oneway|both|sink|loop|pingpong] [-p PAIRS] SOCKET [SOCKET]
+//   load_one [-s BYTES] [-t MS] [-c CPU] [-r RATE] [-n RUNS] [-m] [-e] [-i] [-l] [-w] [-o] [-k oneway|both|sink|loop|pingpong]
+//            [-p PAIRS] [-P] [-I] [-G] [-H] [-f FLOWS] [-W WORKING_SET] [-R RX_BUFFER] SOCKET [SOCKET]
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +29,7 @@ int main(int argc, char **argv)
 	struct load_conf c = { .mergeable = true, .cpu = -1, .kind = LOAD_ONE_WAY };
 	unsigned ms = 1000, runs = 1, bytes = 64;
 	int o;
-	while ((o = getopt(argc, argv, "s:t:c:r:n:melwk:p:i")) != -1) {
+	while ((o = getopt(argc, argv, "s:t:c:r:n:melwk:p:iPGHIof:W:R:")) != -1) {
 		switch (o) {
 		case 's': bytes = (unsigned)atoi(optarg); break;
 		case 't': ms = (unsigned)atoi(optarg); break;
@@ -41,6 +42,14 @@ int main(int argc, char **argv)
 		case 'l': c.log = true; break;
 		case 'w': c.wait = LOAD_SLEEP; break;
 		case 'k': c.kind = kind_of(optarg); break;
+		case 'P': c.packed = true; break;
+		case 'G': c.gso = true; break;
+		case 'H': c.huge = true; break;
+		case 'I': c.indirect = true; break;
+		case 'o': c.occupancy = true; break;
+		case 'f': c.flows = (unsigned)atoi(optarg); break;
+		case 'W': c.working_set = strtoull(optarg, NULL, 0); break;
+		case 'R': c.rx_buffer = (uint32_t)atoi(optarg); break;
 		case 'p': c.pairs = (unsigned)atoi(optarg); break;
 		default: return 2;
 		}
@@ -63,9 +72,9 @@ int main(int argc, char **argv)
 			load_close(l);
 			return 1;
 		}
-		printf("%.3f M/s, %llu received, %llu missing, %llu corrupt; driver %.0f cycles, busy %.2f; batch rx %.1f tx %.1f; pages %llu",
+		printf("%.3f M/s, %llu received, %llu missing, %llu corrupt, %llu foreign, %llu odd headers; driver %.0f cycles, busy %.2f; batch rx %.1f tx %.1f; pages %llu",
 			(double)r.received / r.seconds / 1e6, (unsigned long long)r.received, (unsigned long long)r.missing,
-			(unsigned long long)r.corrupt, r.driver_cycles, r.driver_busy, r.batch_rx, r.batch_tx,
+			(unsigned long long)r.corrupt, (unsigned long long)r.foreign, (unsigned long long)r.odd_headers, r.driver_cycles, r.driver_busy, r.batch_rx, r.batch_tx,
 			(unsigned long long)r.pages_harvested);
 		if (r.n_latency) {
 			qsort((uint32_t *)(uintptr_t)r.latency_ns, r.n_latency, 4, by_value);

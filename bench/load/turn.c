@@ -1,38 +1,40 @@
 // The loop that drives both guests, and what it counts. A turn that moved a frame is busy; the rest waits for the back end.
-#include <string.h>
-
 #include "base/clock.h"
 #include "base/cycles.h"
-#include "driver/frame.h"
 #include "load/inner.h"
 
 #define TURNS_PER_LOOK 64 // at the clock
 #define DRAIN_US 200000
 #define LOST_AFTER_US 20000
 
-static void check_frame(void *arg, const uint8_t *header, const uint8_t *frame, uint32_t len)
-{
-	struct load *l = arg;
-	struct frame_id id;
-	(void)header;
-	const char *wrong = frame_check(frame, len, &id);
-	if (wrong == frame_foreign)
-		l->foreign++;
-	else if (wrong)
-		l->corrupt++;
-}
-
 static bool receives(const struct load *l, unsigned s)
 {
 	return l->conf.kind != LOAD_ONE_WAY || s == 1;
+}
+
+static uint64_t sent_by(const struct load *l, unsigned s)
+{
+	uint64_t n = 0;
+	for (unsigned p = 0; p < l->conf.pairs; p++)
+		n += l->side[s].tx[p].frames;
+	return n;
+}
+
+// Frames of sender s that came where they go; to a null port: that came back used.
+static uint64_t arrived_from(const struct load *l, unsigned s)
+{
+	uint64_t n = 0;
+	unsigned to = l->n_sides == 1 ? s : 1 - s;
+	for (unsigned p = 0; p < l->conf.pairs; p++)
+		n += l->conf.kind == LOAD_SINK ? l->side[s].tx[p].frames - lane_out(&l->side[s].tx[p]) : l->side[to].rx[p].frames;
+	return n;
 }
 
 uint64_t load_sent(const struct load *l)
 {
 	uint64_t n = 0;
 	for (unsigned s = 0; s < l->n_sides; s++)
-		for (unsigned p = 0; p < l->conf.pairs; p++)
-			n += l->side[s].tx[p].frames;
+		n += sent_by(l, s);
 	return n;
 }
 
@@ -40,10 +42,29 @@ uint64_t load_received(const struct load *l)
 {
 	uint64_t n = 0;
 	for (unsigned s = 0; s < l->n_sides; s++)
-		for (unsigned p = 0; p < l->conf.pairs; p++)
-			n += l->conf.kind == LOAD_SINK ? l->side[s].tx[p].frames - (uint64_t)(l->side[s].tx[p].q->size - l->side[s].tx[p].n_free)
-						       : receives(l, s) ? l->side[s].rx[p].frames : 0;
+		n += arrived_from(l, s);
 	return n;
+}
+
+// What a back end says by itself arrives, too: below zero then.
+static int64_t on_the_way(const struct load *l, unsigned s)
+{
+	return (int64_t)(sent_by(l, s) - arrived_from(l, s) - l->side[s].lost);
+}
+
+static bool any_on_the_way(const struct load *l)
+{
+	for (unsigned s = 0; s < l->n_sides; s++)
+		if (on_the_way(l, s) > 0)
+			return true;
+	return false;
+}
+
+// What still comes makes the window no wider than it was.
+static void write_off(struct load *l)
+{
+	for (unsigned s = 0; s < l->n_sides; s++)
+		l->side[s].lost = sent_by(l, s) - arrived_from(l, s);
 }
 
 const char *load_broken(const struct load *l)
@@ -58,14 +79,16 @@ const char *load_broken(const struct load *l)
 	return NULL;
 }
 
-static unsigned send_some(struct load *l, struct lane *tx, struct budget *b)
+static unsigned send_some(struct load *l, unsigned s, unsigned p, struct budget *b)
 {
+	struct lane *tx = &l->side[s].tx[p];
 	unsigned want = l->conf.burst;
-	if (l->conf.occupancy && tx->n_free != tx->q->size)
+	if (l->conf.occupancy && lane_out(tx) != 0)
 		return 0; // the whole ring, and only when all of it has come back
 	if (want > b->left)
 		want = (unsigned)b->left;
-	uint64_t out = load_sent(l) - load_received(l) - l->lost, room = out < l->window ? l->window - out : 0;
+	int64_t out = on_the_way(l, s);
+	uint64_t room = out <= 0 ? l->window : (uint64_t)out < l->window ? l->window - (uint64_t)out : 0;
 	if (want > room)
 		want = l->conf.occupancy ? 0 : (unsigned)room;
 	unsigned n = want ? lane_send(tx, want) : 0;
@@ -83,9 +106,9 @@ unsigned load_turn(struct load *l, struct budget *b, bool *moved)
 				unsigned back = lane_reap(&l->side[s].tx[p]);
 				if (l->conf.kind == LOAD_SINK)
 					got += back;
-				other += back + send_some(l, &l->side[s].tx[p], b);
+				other += back + send_some(l, s, p, b);
 			}
-			unsigned n = lane_receive(&l->side[s].rx[p], 64, check_frame, l);
+			unsigned n = lane_receive(&l->side[s].rx[p], 64, load_check_frame, l);
 			if (receives(l, s) && l->conf.kind != LOAD_SINK)
 				got += n;
 			other += n;
@@ -125,10 +148,10 @@ static bool turns_until(struct load *l, uint64_t until_us, struct clocked *c, ch
 		}
 		now_us = clock_boot_us();
 		load_harvest_run(l, now_us);
-		if (any || (l->rate && load_received(l) >= load_sent(l)))
+		if (any || (l->rate && !any_on_the_way(l)))
 			moved_us = now_us;
-		else if (now_us - moved_us > LOST_AFTER_US && load_sent(l) > load_received(l) && !given_up) {
-			l->lost = load_sent(l) - load_received(l); // what still comes makes the window no wider than it was
+		else if (now_us - moved_us > LOST_AFTER_US && any_on_the_way(l) && !given_up) {
+			write_off(l);
 			given_up = true;
 		}
 		given_up = given_up && !any;
@@ -158,7 +181,7 @@ static void drain(struct load *l)
 	bool moved;
 	do
 		load_turn(l, &none, &moved);
-	while (load_received(l) < load_sent(l) && clock_boot_us() < until && !load_broken(l));
+	while (any_on_the_way(l) && clock_boot_us() < until && !load_broken(l));
 }
 
 static void lane_totals(const struct load *l, uint64_t *bytes, uint64_t *rx_looks, uint64_t *tx_looks, uint64_t *pages)
@@ -179,10 +202,10 @@ bool load_run(struct load *l, unsigned warm_ms, unsigned ms, void (*mark)(void *
 {
 	struct clocked warm = { 0 }, c = { 0 };
 	uint64_t bytes[2], rx_looks[2], tx_looks[2], pages[2];
-	*r = (struct load_result){ .features = l->side[0].fe->features, .features_ok = 1 };
+	*r = (struct load_result){ .features = l->side[0].fe->features };
 	l->corrupt = l->foreign = l->odd_headers = 0;
 	drain(l);
-	l->lost = load_sent(l) - load_received(l);
+	write_off(l);
 	uint64_t base_sent = load_sent(l), base_received = load_received(l);
 	if (l->conf.kind == LOAD_PING_PONG) {
 		if (mark)

@@ -48,7 +48,6 @@ bool load_run(struct load *l, unsigned warm_ms, unsigned ms, void (*mark)(void *
 	r->driver_busy = fake.driver_busy;
 	r->driver_cycles = 100;
 	r->odd_headers = fake.odd_headers;
-	r->features_ok = 1;
 	if (l->conf.kind == LOAD_PING_PONG) {
 		r->n_latency = 5;
 		r->latency_ns = latency;
