@@ -129,10 +129,12 @@ struct two {
 	struct guestbed a, b;
 };
 
+static unsigned threads = 1; // of the next datapath
+
 static void two_open(struct two *t, uint64_t takes)
 {
 	struct dp_port_conf ca = gb_conf("a"), cb = gb_conf("b");
-	t->dp = gb_dp(1);
+	t->dp = gb_dp(threads);
 	gb_open(&t->a, t->dp, &ca, SENDS, 65500, true);
 	gb_open(&t->b, t->dp, &cb, takes, 65500, true);
 	known(&t->b, mac_b, &t->a);
@@ -177,7 +179,7 @@ static void test_whole(void **state)
 
 static void test_cut(void **state)
 {
-	(void)state;
+	threads = *state ? 2 : 1;
 	static const struct {
 		uint64_t takes;
 		bool cut[3]; // of the shapes
@@ -213,6 +215,7 @@ static void test_cut(void **state)
 		assert_int_equal(st.total.out_frames, parts + 3 - cut);
 		two_close(&t);
 	}
+	threads = 1;
 }
 
 // All buffers together are not enough for the frame: waiting would be for ever.
@@ -468,7 +471,8 @@ static void test_hostile(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_whole), cmocka_unit_test(test_cut),	cmocka_unit_test(test_short_ring), cmocka_unit_test(test_small),
+		cmocka_unit_test(test_whole), cmocka_unit_test(test_cut),
+		{ .name = "test_cut, two threads", .test_func = test_cut, .initial_state = &threads },	cmocka_unit_test(test_short_ring), cmocka_unit_test(test_small),
 		cmocka_unit_test(test_slow_receiver), cmocka_unit_test(test_held), cmocka_unit_test(test_held_half),
 		cmocka_unit_test(test_flood), cmocka_unit_test(test_rate), cmocka_unit_test(test_hostile),
 	};
