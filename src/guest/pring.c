@@ -7,7 +7,7 @@
 #include "guest/mem.h"
 #include "guest/playout.h"
 
-enum { F_CSUM = 0, F_GUEST_CSUM = 1, F_MRG_RXBUF = 15, F_INDIRECT = 28, F_EVENT_IDX = 29, F_IN_ORDER = 35 };
+enum { F_INDIRECT = 28, F_EVENT_IDX = 29, F_IN_ORDER = 35 };
 
 static enum err resolve(struct pring *p, const struct vring_conf *c, struct why *why)
 {
@@ -49,9 +49,7 @@ enum err pring_new(struct pring **out, const struct vring_conf *c, struct why *w
 	p->v.event_idx = bits_has(c->features, F_EVENT_IDX);
 	p->v.indirect_ok = bits_has(c->features, F_INDIRECT);
 	p->v.in_order = bits_has(c->features, F_IN_ORDER);
-	p->v.mergeable = bits_has(c->features, F_MRG_RXBUF);
-	p->v.guest_csum = bits_has(c->features, F_GUEST_CSUM);
-	p->v.tx_csum = bits_has(c->features, F_CSUM);
+	vring_offloads(&p->v, c->features);
 	p->v.packed = true;
 	p->v.hdr_len = 12; // with or without the other features (virtio 1.2, 5.1.6)
 	p->v.log = c->log;

@@ -39,6 +39,15 @@ static uint8_t gso_of(uint64_t features, unsigned csum, unsigned tso4, unsigned 
 			 (bits_has(features, ecn) ? VRING_ECN : 0));
 }
 
+void vring_offloads(struct vring *r, uint64_t features)
+{
+	r->mergeable = bits_has(features, F_MRG_RXBUF);
+	r->guest_csum = bits_has(features, F_GUEST_CSUM);
+	r->tx_csum = bits_has(features, F_CSUM);
+	r->rx_gso = gso_of(features, F_GUEST_CSUM, F_GUEST_TSO4, F_GUEST_TSO6, F_GUEST_ECN);
+	r->tx_gso = gso_of(features, F_CSUM, F_HOST_TSO4, F_HOST_TSO6, F_HOST_ECN);
+}
+
 enum err vring_new(struct vring **out, const struct vring_conf *c, struct why *why)
 {
 	if (c->num == 0 || c->num > 32768 || (c->num & (c->num - 1)) != 0)
@@ -59,11 +68,7 @@ enum err vring_new(struct vring **out, const struct vring_conf *c, struct why *w
 	r->event_idx = bits_has(c->features, F_EVENT_IDX);
 	r->indirect_ok = bits_has(c->features, F_INDIRECT);
 	r->in_order = bits_has(c->features, F_IN_ORDER);
-	r->mergeable = bits_has(c->features, F_MRG_RXBUF);
-	r->guest_csum = bits_has(c->features, F_GUEST_CSUM);
-	r->tx_csum = bits_has(c->features, F_CSUM);
-	r->rx_gso = gso_of(c->features, F_GUEST_CSUM, F_GUEST_TSO4, F_GUEST_TSO6, F_GUEST_ECN);
-	r->tx_gso = gso_of(c->features, F_CSUM, F_HOST_TSO4, F_HOST_TSO6, F_HOST_ECN);
+	vring_offloads(r, c->features);
 	r->hdr_len = bits_has(c->features, F_VERSION_1) || r->mergeable ? 12 : 10;
 	r->log = c->log;
 	r->log_used = c->log_used;

@@ -84,6 +84,9 @@ static inline void vring_break(struct vring *r, const char *why)
 // Resolve the three areas inside single regions, aligned as the specification says, and build a ring at position
 // {0,0}. Position is set by vring_restore before it is published.
 enum err vring_new(struct vring **out, const struct vring_conf *conf, struct why *why);
+// For pring_new: set what depends on the network features alone, the same for both kinds of ring: mergeable, guest_csum,
+// tx_csum, rx_gso, tx_gso.
+void vring_offloads(struct vring *r, uint64_t features);
 void vring_free(struct vring *r); // NULL is fine
 
 // used.idx as it stands in guest memory.

@@ -1,5 +1,5 @@
-// Frames that their sender left whole (GSO): told from others, cut for who can't take them. Part of dp_int.h, which includes it
-// where its types are known.
+// Frames that their sender left whole (GSO): told from others, cut for who can't take them. Part of dp_int.h, which includes
+// it where its types are known.
 #ifndef SWITCH_CUT_H
 #define SWITCH_CUT_H
 
@@ -21,8 +21,8 @@ bool frame_rate(struct dp_bucket *b, const struct frame *f, uint64_t rate);
 bool cut_needed(const struct vring *to, const struct frame *f);
 // Frame i of those that f stands for, in w->part until the next call; i is f->cut_done, then one more each time.
 struct frame *cut_part(struct worker *w, const struct frame *f, unsigned i);
-// Some of its parts may be delivered when it has to wait, as entry `at` of its ring; when that entry is looked at again it goes on
-// from there.
+// Some of its parts may be delivered when it has to wait, at place `at` of its ring (ring_mark); when that place is looked
+// at again it goes on from there.
 void cut_leave(struct dp_queue *q, const struct frame *f, uint16_t at, const struct dp_port *dst);
 void cut_resume(struct dp_queue *q, struct frame *f, uint16_t at, const struct dp_port *dst);
 

@@ -43,7 +43,7 @@ struct dp_queue { // one ring of a vhost-user port
 	_Atomic uint16_t stall_port; // FDB_NO_PORT: not waiting
 	uint64_t stall_until_us; // owner thread's
 	int kick_fd; // control thread's: registered with the owner's epoll
-	uint16_t cut_done, cut_at, cut_to; // owner thread's: of the entry cut_at, port cut_to has cut_done frames already
+	uint16_t cut_done, cut_at, cut_to; // owner thread's: of the frame at cut_at (ring_mark), port cut_to has cut_done parts
 	uint64_t memo_src, memo_seen; // owner thread's: last source that was entered, and when (moves << 32 | second)
 };
 

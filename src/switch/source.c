@@ -113,7 +113,8 @@ static void forward(struct worker *w, struct dp_port *port, unsigned pair, struc
 	const struct gseg *segs = w->tx_segs;
 	struct dp_queue *q = &port->q[2 * pair + 1];
 	const uint64_t parts = w->parts;
-	for (unsigned i = 0; i < b->n; i++) {
+	unsigned off = 0;
+	for (unsigned i = 0; i < b->n; off += ring_places(r, &w->back[i]), i++) {
 		struct vchain *c = &w->chain[i];
 		struct dp_port *dst = NULL;
 		if (c->n_segs == 0) {
@@ -128,9 +129,9 @@ static void forward(struct worker *w, struct dp_port *port, unsigned pair, struc
 		if (way == FRAME_UNICAST && mutate(w, dst))
 			way = FRAME_DROP;
 		if (way == FRAME_UNICAST)
-			cut_resume(q, &w->frame, (uint16_t)(r->last_avail + i), dst);
+			cut_resume(q, &w->frame, ring_mark(r, off), dst);
 		if (way == FRAME_UNICAST && deliver_one(w, dst, &w->frame, true, true) == DELIVER_FULL) {
-			cut_leave(q, &w->frame, (uint16_t)(r->last_avail + i), dst);
+			cut_leave(q, &w->frame, ring_mark(r, off), dst);
 			q->stall_until_us = clock_boot_us() + DP_STALL_US;
 			queue_stall(w->dp, q, dst->index);
 			b->stalled = true;
