@@ -109,7 +109,7 @@ void dev_explain(const struct dev *dev, const char **reason, const char **hint);
 // The names of feature bits, as `features=` and status use them ("mrg_rxbuf", "proto-mq"); NULL for an unknown bit.
 const char *dev_feature_name(unsigned bit);
 const char *dev_protocol_feature_name(unsigned bit);
-// Without the bits that need another one which is not there (virtio 1.2, 5.1.3.1): segmentation the checksum, ECN segmentation.
+// Without the bits that need one which is not there (virtio 1.2, 5.1.3.1): segmentation the checksum, ECN segmentation.
 uint64_t dev_features_sound(uint64_t features);
 // What vringd can offer: the bits of the newest compat level, without policy (announce, features=).
 uint64_t dev_features_supported(void);

@@ -1,9 +1,9 @@
 // A TCP frame that its sender left whole (TSO): is what its header asks for honourable, and how it is cut into frames of its
-// segment size. The sender is not trusted: nothing that it says about lengths is used before the frame's own headers said the
-// same. Works on a private copy of the frame's first bytes, and never looks at the payload.
+// segment size. The sender is not trusted: nothing that it says about lengths is used before the frame's own headers said
+// the same. Works on a private copy of the frame's first bytes, and never looks at the payload.
 //
-// What is cut: TCP over IPv4 without fragmentation, TCP over IPv6 with hop-by-hop, destination and finished routing headers in
-// front, under one VLAN tag or none. Everything else is refused: UDP (USO and UFO are not offered), tunnels, fragments.
+// What is cut: TCP over IPv4 without fragmentation, TCP over IPv6 with hop-by-hop, destination and finished routing headers
+// in front, under one VLAN tag or none. Everything else is refused: UDP (USO and UFO are not offered), tunnels, fragments.
 #ifndef NET_GSO_H
 #define NET_GSO_H
 
@@ -33,16 +33,16 @@ struct gso {
 	uint16_t pseudo; // sum of the pseudo header but for the length, folded
 };
 
-// Is a frame with h->gso_type other than none honourable, for a sender that negotiated `may`? head: the first
-// min(frame_len, GSO_HEAD_MAX) bytes. On false *why is a static reason and the frame must be dropped. On true *h holds what may
-// be passed on: flags NEEDS_CSUM alone, hdr_len as the frame has it, num_buffers untouched. A frame that is no longer than one
-// segment is no GSO frame any more: gso_type is none then, and *out is not filled.
+// Is a frame with h->gso_type other than none honourable, for a sender that negotiated `may`? head: the first min(frame_len,
+// GSO_HEAD_MAX) bytes. On false *why is a static reason and the frame must be dropped. On true *h holds what may be passed
+// on: flags NEEDS_CSUM alone, hdr_len as the frame has it, num_buffers untouched. A frame that is no longer than one segment
+// is no GSO frame any more: gso_type is none then, and *out is not filled.
 bool gso_parse(struct vnet_hdr *h, const uint8_t *head, uint32_t frame_len, unsigned may, struct gso *out, const char **why);
 
 // The headers of frame i (0..n-1): hdr_len bytes to out, from the same head that was parsed. Lengths, the IPv4 id (one more
-// each), sequence number and flags (FIN, PSH: last; CWR: first) are the frame's own; the IPv4 header's checksum is right, the
-// TCP checksum's place holds the sum of the pseudo header, and *h asks for its completion. Its payload are the *len bytes at
-// i * size behind the headers.
+// each), sequence number and flags (FIN, PSH: last; CWR: first) are the frame's own; the IPv4 header's checksum is right,
+// the TCP checksum's place holds the sum of the pseudo header, and *h asks for its completion. Its payload are the *len
+// bytes at i * size behind the headers.
 void gso_head(const struct gso *g, const uint8_t *head, unsigned i, uint8_t *out, struct vnet_hdr *h, uint32_t *len);
 
 #endif

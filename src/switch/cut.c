@@ -1,9 +1,10 @@
-// Frames that their sender left whole (TSO): taken from its ring, given whole to who can take them, cut for who can't. A part is
-// a frame like any other: headers of its own, the payload where it lies, and a checksum that its receiver completes or gets
-// completed.
+// Frames that their sender left whole (TSO): taken from its ring, given whole to who can take them, cut for who can't. A
+// part is a frame like any other: headers of its own, the payload where it lies, and a checksum that its receiver completes
+// or gets completed.
 #include "switch/dp_int.h"
 
-_Static_assert((int)VRING_TSO4 == (int)GSO_TSO4 && (int)VRING_TSO6 == (int)GSO_TSO6 && (int)VRING_ECN == (int)GSO_ECN, "the same");
+_Static_assert((int)VRING_TSO4 == (int)GSO_TSO4 && (int)VRING_TSO6 == (int)GSO_TSO6, "rings and frames say the same");
+_Static_assert((int)VRING_ECN == (int)GSO_ECN, "rings and frames say the same");
 
 bool frame_gso(struct frame *f, unsigned may)
 {

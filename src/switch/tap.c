@@ -69,8 +69,8 @@ bool tap_run(struct worker *w, struct dp_port *port)
 	return true;
 }
 
-// A frame that was left whole goes as it is: the kernel takes one from whoever writes it, and cuts it where its way needs that.
-// (What TUNSETOFFLOAD says is about what we read.)
+// A frame that was left whole goes as it is: the kernel takes one from whoever writes it, and cuts it where its way needs
+// that. (What TUNSETOFFLOAD says is about what we read.)
 enum deliver tap_send(struct worker *w, struct dp_port *port, struct frame *f)
 {
 	struct iovec iov[TAP_IOV];

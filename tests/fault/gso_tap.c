@@ -1,6 +1,6 @@
-// Segmentation offload between guests and the kernel, through a tap: a guest's TCP frame of 60 KB reaches the tap whole (a capture
-// with virtio-net headers), and one that the kernel sends reaches the guest that takes it whole and the other one cut, with right
-// checksums. In a network namespace of its own.
+// Segmentation offload between guests and the kernel, through a tap: a guest's TCP frame of 60 KB reaches the tap whole (a
+// capture with virtio-net headers), and one that the kernel sends reaches the guest that takes it whole and the other one
+// cut, with right checksums. In a network namespace of its own.
 //
 //   gso_tap [--caught] VRINGD      --caught: the tap is told not to leave frames whole, and that must be seen
 //
@@ -65,7 +65,8 @@ static bool capture_open(void)
 	sa.sll_ifindex = (int)if_nametoindex(TAP);
 	g.cap = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, htons(ETH_P_ALL));
 	return sa.sll_ifindex && g.cap >= 0 && setsockopt(g.cap, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof(on)) == 0 &&
-	       setsockopt(g.cap, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)) == 0 && bind(g.cap, (struct sockaddr *)&sa, sizeof(sa)) == 0;
+	       setsockopt(g.cap, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)) == 0 &&
+	       bind(g.cap, (struct sockaddr *)&sa, sizeof(sa)) == 0;
 }
 
 static bool guest_open(unsigned i, uint64_t more)
@@ -87,8 +88,8 @@ static uint32_t build(const struct tcpframe *t, uint8_t *out, unsigned to, struc
 	uint32_t l4, hdr, len = tcpframe_build(t, out, &l4, &hdr);
 	frame_mac(out, to);
 	frame_mac(out + 6, to < 2 ? 7 : 0);
-	*h = (struct net_hdr){.flags = 1, .gso_type = t->v6 ? 4 : 1, .hdr_len = (uint16_t)hdr, .gso_size = 1448, .csum_start = (uint16_t)l4,
-			      .csum_offset = 16};
+	*h = (struct net_hdr){.flags = 1, .gso_type = t->v6 ? 4 : 1, .hdr_len = (uint16_t)hdr, .gso_size = 1448,
+			      .csum_start = (uint16_t)l4, .csum_offset = 16};
 	return len;
 }
 
@@ -105,8 +106,8 @@ static bool to_tap(const struct tcpframe *t)
 		if (n < 10 + 14 || memcmp(other, whole, 12) != 0)
 			continue;
 		bool same = (uint32_t)n == 10 + len && memcmp(other, whole, len) == 0;
-		printf("gso: guest to tap, v%u: %zd bytes, type %u, size %u%s\n", t->v6 ? 6 : 4, n - 10, seen.gso_type, seen.gso_size,
-		       same ? "" : ", and not what was sent");
+		printf("gso: guest to tap, v%u: %zd bytes, type %u, size %u%s\n", t->v6 ? 6 : 4, n - 10, seen.gso_type,
+		       seen.gso_size, same ? "" : ", and not what was sent");
 		return same && seen.gso_type == h.gso_type && seen.gso_size == 1448 && seen.flags == 1;
 	}
 	printf("gso: guest to tap: nothing came\n");
@@ -148,7 +149,8 @@ static bool from_tap(const struct tcpframe *t, unsigned to)
 		net_rx_release(&g.net[to]);
 		net_rx_post(&g.net[to]);
 	}
-	printf("gso: tap to guest %u, v%u: %u bytes of payload in %u frames%s\n", to, t->v6 ? 6 : 4, bytes, frames, ok ? "" : ", a wrong one");
+	printf("gso: tap to guest %u, v%u: %u bytes of payload in %u frames%s\n", to, t->v6 ? 6 : 4, bytes, frames,
+	       ok ? "" : ", a wrong one");
 	return ok && bytes == t->payload;
 }
 
@@ -165,10 +167,10 @@ static bool spoil(void)
 
 static int run(const char *bin, bool caught)
 {
-	static const char *const args[] = {"--no-keeper", "--port", "vhost-user,id=a", "--port", "vhost-user,id=b", "--port", "tap,id=up,ifname=" TAP,
-					   NULL};
-	if (!tap_make() || !daemon_start(&g.d, bin, args) || !guest_open(0, SENDS | TAKES) || !guest_open(1, 0) || !capture_open() ||
-	    (caught && !spoil())) {
+	static const char *const args[] = {"--no-keeper", "--port", "vhost-user,id=a", "--port", "vhost-user,id=b",
+					   "--port", "tap,id=up,ifname=" TAP, NULL};
+	if (!tap_make() || !daemon_start(&g.d, bin, args) || !guest_open(0, SENDS | TAKES) || !guest_open(1, 0) ||
+	    !capture_open() || (caught && !spoil())) {
 		printf("gso: set-up failed: %s\n", g.fe[0] ? g.fe[0]->err_text : strerror(errno));
 		return 3;
 	}

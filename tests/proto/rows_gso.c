@@ -1,5 +1,5 @@
-// TCP frames that a guest left whole (TSO), through the real daemon: whole to who takes them, as frames of their segment size to who
-// does not, and headers that lie.
+// TCP frames that a guest left whole (TSO), through the real daemon: whole to who takes them, as frames of their segment
+// size to who does not, and headers that lie.
 #include <string.h>
 
 #include "../unit/net/tcpframe.h"
@@ -9,7 +9,8 @@
 #define SENDS (FE_FEATURES | BIT64(VIRTIO_NET_F_CSUM) | BIT64(VIRTIO_NET_F_HOST_TSO4) | BIT64(VIRTIO_NET_F_HOST_TSO6) | \
 	       BIT64(VIRTIO_NET_F_HOST_ECN))
 #define TAKES_SUM (FE_FEATURES | BIT64(VIRTIO_NET_F_GUEST_CSUM))
-#define TAKES_ALL (TAKES_SUM | BIT64(VIRTIO_NET_F_GUEST_TSO4) | BIT64(VIRTIO_NET_F_GUEST_TSO6) | BIT64(VIRTIO_NET_F_GUEST_ECN))
+#define TAKES_ALL (TAKES_SUM | BIT64(VIRTIO_NET_F_GUEST_TSO4) | BIT64(VIRTIO_NET_F_GUEST_TSO6) | \
+		   BIT64(VIRTIO_NET_F_GUEST_ECN))
 
 static uint8_t whole[TCPFRAME_MAX], want[TCPFRAME_MAX];
 
@@ -20,14 +21,15 @@ struct gso_lan {
 };
 
 // Guest 0 sends, the others take what is given.
-static bool gso_open(struct gso_lan *g, struct bed *b, enum net_tx_layout tx, const uint64_t *takes, const uint32_t *rx_bytes,
-		     unsigned n)
+static bool gso_open(struct gso_lan *g, struct bed *b, enum net_tx_layout tx, const uint64_t *takes,
+		     const uint32_t *rx_bytes, unsigned n)
 {
 	const struct fe_conf *fcs[3] = {&g->fc[0], &g->fc[1], &g->fc[2]};
 	const struct net_conf *ncs[3] = {&g->nc[0], &g->nc[1], &g->nc[2]};
 	memset(g, 0, sizeof(*g));
 	for (unsigned i = 0; i <= n; i++) {
-		g->fc[i] = (struct fe_conf){.ring_size = 128, .features = i ? takes[i - 1] : SENDS, .mem = {.region_bytes = 32 << 20}};
+		g->fc[i] = (struct fe_conf){.ring_size = 128, .features = i ? takes[i - 1] : SENDS,
+					    .mem = {.region_bytes = 32 << 20}};
 		g->nc[i] = (struct net_conf){.max_frame = i ? 0 : TCPFRAME_MAX, .tx = i ? NET_TX_ONE : tx,
 					     .rx_bytes = i ? rx_bytes[i - 1] : 0, .rx_slots = 100};
 	}
@@ -74,7 +76,8 @@ static void expect_whole(struct gso_lan *g, unsigned i, const struct net_hdr *h,
 {
 	struct bed *b = g->l.b;
 	struct net_frame f;
-	NEED(b, gso_next(g, i, &f, 2000), "guest %u: nothing came: %s", i, g->l.net[i][0].broken ? g->l.net[i][0].broken : "quiet");
+	const char *broken = g->l.net[i][0].broken;
+	NEED(b, gso_next(g, i, &f, 2000), "guest %u: nothing came: %s", i, broken ? broken : "quiet");
 	NEED(b, f.len == len && memcmp(f.data, whole, len) == 0, "guest %u: %u bytes of %u, or others", i, f.len, len);
 	NEED(b, memcmp(f.hdr, h, 10) == 0, "guest %u: header: flags %u type %u size %u head %u sum %u+%u", i, f.hdr->flags,
 	     f.hdr->gso_type, f.hdr->gso_size, f.hdr->hdr_len, f.hdr->csum_start, f.hdr->csum_offset);
@@ -93,8 +96,10 @@ static void expect_parts(struct gso_lan *g, unsigned i, const struct tcpframe *t
 		uint32_t len = gso_build(g, &p, want, i, &h);
 		memcpy(want, whole, 12);
 		NEED(b, gso_next(g, i, &f, 2000), "guest %u: frame %u did not come", i, k);
-		NEED(b, f.len == len && memcmp(f.data, want, len) == 0, "guest %u: frame %u: %u bytes of %u, or others", i, k, f.len, len);
-		NEED(b, f.hdr->gso_type == 0 && f.hdr->gso_size == 0 && f.hdr->flags == (sums ? 1 : 0), "guest %u: header of frame %u", i, k);
+		NEED(b, f.len == len && memcmp(f.data, want, len) == 0, "guest %u: frame %u: %u bytes of %u, or others", i, k,
+		     f.len, len);
+		NEED(b, f.hdr->gso_type == 0 && f.hdr->gso_size == 0 && f.hdr->flags == (sums ? 1 : 0),
+		     "guest %u: header of frame %u", i, k);
 		gso_done(g, i);
 	}
 }

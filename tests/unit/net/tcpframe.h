@@ -1,5 +1,5 @@
-// TCP frames for tests of segmentation, built from their fields: the whole one that a sender with TSO leaves, and each of the
-// frames that it stands for. Written byte by byte, without the code under test.
+// TCP frames for tests of segmentation, built from their fields: the whole one that a sender with TSO leaves, and each of
+// the frames that it stands for. Written byte by byte, without the code under test.
 #ifndef NET_TCPFRAME_H
 #define NET_TCPFRAME_H
 
