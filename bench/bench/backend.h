@@ -44,6 +44,7 @@ struct backend_ops {
 struct backend {
 	struct backend_spec spec;
 	const struct opts *opts;
+	bool huge; // its own memory goes on huge pages, if it wants any
 	const struct backend_ops *ops;
 	struct child *child; // the process; helpers of it
 	struct child *helper;
@@ -80,6 +81,8 @@ extern const struct backend_ops backend_vringd, backend_testpmd, backend_ovs, ba
 void backend_command(struct backend *b, char *const argv[]);
 // Wait until all sockets of the need can be connected to.
 enum err backend_await(struct backend *b, unsigned ports, unsigned timeout_ms, struct why *why);
+#define BACKEND_TESTPMD_MIB 256u // of huge pages, also as the driver
+#define BACKEND_OVS_MIB 384u
 bool backend_hugepages(unsigned mib); // so many are free
 // Start argv as the back end's process on the back ends' CPUs (all_cpus: on the driver's, too).
 enum err backend_spawn(struct backend *b, char *const argv[], bool all_cpus, struct why *why);

@@ -69,17 +69,18 @@ static enum err start(struct backend *b, const struct need *n, struct why *why)
 	char out[400], text[400];
 	if (n->sink || n->loop || n->ports > 64)
 		return refuse(why, "Open vSwitch is measured as a switch between guests");
-	if (!backend_hugepages(256))
-		return refuse(why, "Open vSwitch wants 256 MiB of huge pages");
+	if (!b->huge)
+		return refuse(why, "Open vSwitch wants %u MiB of huge pages", BACKEND_OVS_MIB);
 	if (b->helper->pid == 0 && !database(b, out, sizeof(out), why))
 		return OURS;
 	setenv("OVS_RUNDIR", b->dir, 1);
 	setenv("OVS_LOGDIR", b->dir, 1);
 	snprintf(text, sizeof(text),
-		 "--no-wait init -- set Open_vSwitch . other_config:dpdk-init=true other_config:dpdk-socket-mem=256 "
+		 "--no-wait init -- set Open_vSwitch . other_config:dpdk-init=true other_config:dpdk-socket-mem=%u "
+		 "other_config:dpdk-socket-limit=%u other_config:per-port-memory=true " // else its pool takes all it can get
 		 "other_config:pmd-cpu-mask=%#x other_config:dpdk-lcore-mask=%#x "
 		 "other_config:dpdk-extra='--no-pci --in-memory --single-file-segments'",
-		 1u << b->opts->cpu[1], 1u << b->opts->cpu[0]);
+		 BACKEND_OVS_MIB, BACKEND_OVS_MIB, 1u << b->opts->cpu[1], 1u << b->opts->cpu[0]);
 	if (!vsctl(b, out, sizeof(out), why, text))
 		return OURS;
 	char remote[120], ctl[120];
@@ -105,7 +106,7 @@ static enum err start(struct backend *b, const struct need *n, struct why *why)
 static bool begin(struct backend *b)
 {
 	char out[100];
-	return shell(out, sizeof(out), "ovs-appctl -t %s/vs.ctl dpif-netdev/pmd-stats-clear 2>&1", b->dir);
+	return shell(out, sizeof(out), "timeout 10 ovs-appctl -t %s/vs.ctl dpif-netdev/pmd-stats-clear 2>&1", b->dir);
 }
 
 static double sum_behind(const char *text, const char *sign)
@@ -119,7 +120,7 @@ static double sum_behind(const char *text, const char *sign)
 static bool end(struct backend *b, struct counters *c)
 {
 	char out[8000];
-	if (!shell(out, sizeof(out), "ovs-appctl -t %s/vs.ctl dpif-netdev/pmd-stats-show 2>&1", b->dir))
+	if (!shell(out, sizeof(out), "timeout 10 ovs-appctl -t %s/vs.ctl dpif-netdev/pmd-stats-show 2>&1", b->dir))
 		return false;
 	c->cycles = sum_behind(out, "processing cycles: ");
 	c->taken = (uint64_t)sum_behind(out, "packets received: ");

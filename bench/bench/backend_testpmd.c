@@ -34,7 +34,8 @@ static enum err start(struct backend *b, const struct need *n, struct why *why)
 	ARG("-v");
 	ARG("--no-pci");
 	ARG("--no-telemetry");
-	if (backend_hugepages(256)) {
+	ARG("--log-level=lib.vhost.config:warning"); // else two lines a message, whose time would be the handshake's
+	if (b->huge) {
 		ARG("--in-memory");
 		ARG("--single-file-segments");
 		ARG("-m");

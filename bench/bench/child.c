@@ -3,11 +3,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <pty.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -15,6 +18,68 @@
 
 #include "base/clock.h"
 #include "bench/prio.h"
+
+struct text { // the latest of what came, ended by 0
+	size_t n;
+	char s[CHILD_TEXT];
+};
+
+struct reader {
+	pthread_t id;
+	int tty, stop; // stop: an eventfd
+	pthread_mutex_t lock;
+	struct text text; // not taken yet
+};
+
+// The older half goes where there is no room.
+static void append(char *text, size_t *n, const char *s, size_t len)
+{
+	if (*n + len > CHILD_TEXT - 1) {
+		size_t keep = *n < CHILD_TEXT / 2 ? *n : CHILD_TEXT / 2;
+		if (keep + len > CHILD_TEXT - 1)
+			keep = CHILD_TEXT - 1 - len;
+		memmove(text, text + *n - keep, keep);
+		*n = keep;
+	}
+	for (size_t i = 0; i < len; i++)
+		text[*n + i] = s[i] == '\0' ? ' ' : s[i];
+	*n += len;
+	text[*n] = '\0';
+}
+
+static void *reader_main(void *arg)
+{
+	struct reader *r = arg;
+	struct pollfd p[2] = { { .fd = r->tty, .events = POLLIN }, { .fd = r->stop, .events = POLLIN } };
+	char some[4096];
+	while (poll(p, 2, -1) >= 0 || errno == EINTR) {
+		ssize_t got = read(r->tty, some, sizeof(some));
+		if (got > 0) {
+			pthread_mutex_lock(&r->lock);
+			append(r->text.s, &r->text.n, some, (size_t)got);
+			pthread_mutex_unlock(&r->lock);
+		} else if (p[1].revents || (p[0].revents & (POLLHUP | POLLERR))) {
+			break; // stopped, or the child has ended, and nothing is left
+		}
+	}
+	return NULL;
+}
+
+static struct reader *reader_start(int tty)
+{
+	struct reader *r = calloc(1, sizeof(*r));
+	if (!r)
+		return NULL;
+	r->tty = tty;
+	r->stop = eventfd(0, EFD_CLOEXEC);
+	pthread_mutex_init(&r->lock, NULL);
+	if (r->stop >= 0 && pthread_create(&r->id, NULL, reader_main, r) == 0)
+		return r;
+	if (r->stop >= 0)
+		close(r->stop);
+	free(r);
+	return NULL;
+}
 
 static void exec_in_child(char *const argv[], int tty, int report, const int *cpus, unsigned n_cpus, pid_t parent)
 {
@@ -71,25 +136,37 @@ enum err child_start(struct child *c, char *const argv[], const int *cpus, unsig
 	}
 	c->pid = pid;
 	c->tty = ours_fd;
-	return OK;
+	c->reader = reader_start(ours_fd);
+	if (c->reader)
+		return OK;
+	child_kill(c);
+	return ours(why, "no thread for %s", argv[0]);
 }
 
 static void take(struct child *c)
 {
-	for (;;) {
-		if (c->n > CHILD_TEXT / 2 + CHILD_TEXT / 4) { // the older half goes
-			memmove(c->text, c->text + CHILD_TEXT / 2, c->n - CHILD_TEXT / 2);
-			c->n -= CHILD_TEXT / 2;
-		}
-		ssize_t got = c->tty < 0 ? 0 : read(c->tty, c->text + c->n, CHILD_TEXT - 1 - c->n);
-		if (got <= 0)
-			break;
-		for (ssize_t i = 0; i < got; i++)
-			if (c->text[c->n + (size_t)i] == '\0')
-				c->text[c->n + (size_t)i] = ' ';
-		c->n += (size_t)got;
-	}
-	c->text[c->n] = '\0';
+	struct reader *r = c->reader;
+	if (!r)
+		return;
+	pthread_mutex_lock(&r->lock);
+	append(c->text, &c->n, r->text.s, r->text.n);
+	r->text.n = 0;
+	pthread_mutex_unlock(&r->lock);
+}
+
+// The child has ended: what it said last, and nobody reads any more.
+static void take_last(struct child *c)
+{
+	struct reader *r = c->reader;
+	uint64_t one = 1;
+	if (!r || write(r->stop, &one, sizeof(one)) < 0)
+		return;
+	pthread_join(r->id, NULL);
+	take(c);
+	close(r->stop);
+	pthread_mutex_destroy(&r->lock);
+	free(r);
+	c->reader = NULL;
 }
 
 bool child_alive(struct child *c)
@@ -97,7 +174,7 @@ bool child_alive(struct child *c)
 	take(c);
 	if (c->pid > 0 && waitpid(c->pid, &c->status, WNOHANG) == c->pid) {
 		c->pid = 0;
-		take(c);
+		take_last(c);
 	}
 	return c->pid > 0;
 }
@@ -124,8 +201,7 @@ const char *child_wait(struct child *c, const char *sign, unsigned timeout_ms)
 		const char *at = strstr(c->text, sign);
 		if (at || !alive || clock_boot_us() >= end)
 			return at;
-		struct pollfd p = { .fd = c->tty, .events = POLLIN };
-		poll(&p, 1, 10);
+		usleep(1000);
 	}
 }
 
@@ -143,7 +219,7 @@ void child_kill(struct child *c)
 		waitpid(c->pid, &c->status, 0);
 	}
 	c->pid = 0;
-	take(c);
+	take_last(c);
 	if (c->tty >= 0)
 		close(c->tty);
 	c->tty = -1;

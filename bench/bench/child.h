@@ -1,5 +1,6 @@
 // A child process on a pseudo-terminal of its own: what it prints is kept and can be waited for, what it is told goes to
-// its stdin. It dies with this process.
+// its stdin. A thread reads what it prints as it comes: a child whose terminal is full stands still in the middle of its
+// work. It dies with this process.
 #ifndef BENCH_CHILD_H
 #define BENCH_CHILD_H
 
@@ -11,9 +12,11 @@
 
 #define CHILD_TEXT 65536
 
+struct reader; // the thread
 struct child {
 	pid_t pid; // 0: none
 	int tty; // our side; -1: none
+	struct reader *reader;
 	int status; // of waitpid, once it ended
 	bool stopped; // by child_pause
 	size_t n; // bytes of text, the oldest are dropped

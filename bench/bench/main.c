@@ -15,7 +15,7 @@
 #include "bench/table.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_CANNOT = 3 };
-#define HUGE_MIB 900 // free huge pages that a reference and all guests together need
+#define GUESTS_MIB 120u // the guests of one back end, at most
 
 static bool any_samples(const json_t *record)
 {
@@ -56,6 +56,18 @@ static void measure_all(struct bench *b, json_t *record)
 	}
 }
 
+// Huge pages for all, which are there at the same time, or for none.
+static bool huge_for_all(const struct opts *o)
+{
+	unsigned mib = 0;
+	for (unsigned i = 0; i < o->n_backends; i++) {
+		enum backend_kind k = o->backend[i].kind;
+		mib += k == BACKEND_TESTPMD ? BACKEND_TESTPMD_MIB : k == BACKEND_OVS ? BACKEND_OVS_MIB : 0;
+		mib += o->driver_testpmd ? BACKEND_TESTPMD_MIB : GUESTS_MIB;
+	}
+	return backend_hugepages(mib);
+}
+
 static int run(const struct opts *o)
 {
 	struct bench *b = calloc(1, sizeof(*b));
@@ -70,7 +82,7 @@ static int run(const struct opts *o)
 		status = EXIT_USAGE;
 		goto out;
 	}
-	bool huge = backend_hugepages(HUGE_MIB); // the same for every row and back end
+	bool huge = huge_for_all(o);
 	for (unsigned i = 0; i < plan->n; i++)
 		plan->row[i].load.huge = huge;
 	// who else runs here takes little of the two CPUs then; without the right to it, such stretches are left out
@@ -80,6 +92,8 @@ static int run(const struct opts *o)
 		if (backend_init(&b->backend[b->n], &o->backend[b->n], o, &why) != OK) {
 			complain("%s", why.text);
 			goto out;
+		} else {
+			b->backend[b->n].huge = huge;
 		}
 	json_t *record = record_new(b);
 	measure_all(b, record);

@@ -50,7 +50,7 @@ bool measure_open(struct subject *s, const struct row *r, const struct opts *o)
 		return false;
 	}
 	if (o->driver_testpmd) {
-		bool ok = vuser_open(&s->vuser, r, o, s->b->sock, &why) == OK;
+		bool ok = vuser_open(&s->vuser, r, o, s->b->huge, s->b->sock, &why) == OK;
 		if (!ok)
 			snprintf(s->cannot, sizeof(s->cannot), "%.190s", why.text);
 		pause_both(s, true);
@@ -62,7 +62,7 @@ bool measure_open(struct subject *s, const struct row *r, const struct opts *o)
 	c.seed = o->seed;
 	c.cpu = o->cpu[0];
 	s->load = load_open(&c, s->cannot);
-	if (!s->load && c.huge) { // told in the samples
+	if (!s->load && c.huge && strstr(s->cannot, "huge pages")) { // somebody else took them; told in the samples
 		c.huge = false;
 		s->load = load_open(&c, s->cannot);
 	}

@@ -27,7 +27,8 @@ static bool command(struct vuser *v, const char *line)
 	return child_tell(&v->child, line) && child_wait(&v->child, PROMPT, COMMAND_MS);
 }
 
-enum err vuser_open(struct vuser **out, const struct row *r, const struct opts *o, char (*sock)[108], struct why *why)
+enum err vuser_open(struct vuser **out, const struct row *r, const struct opts *o, bool huge, char (*sock)[108],
+		    struct why *why)
 {
 	if (!can(r))
 		return refuse(why, "DPDK's driver can't do this row");
@@ -41,7 +42,6 @@ enum err vuser_open(struct vuser **out, const struct row *r, const struct opts *
 	snprintf(pkts, sizeof(pkts), "--txpkts=%u", r->load.size[0].bytes);
 	snprintf(rxq, sizeof(rxq), "--rxq=%u", r->load.pairs);
 	snprintf(txq, sizeof(txq), "--txq=%u", r->load.pairs);
-	bool huge = backend_hugepages(256);
 	const char *argv[] = { o->dpdk[0] ? o->dpdk : "dpdk-testpmd",
 			       "--lcores",
 			       lcores,

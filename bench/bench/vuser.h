@@ -22,7 +22,8 @@ struct vuser_result {
 };
 
 // REFUSED: the row is none that it can do.
-enum err vuser_open(struct vuser **out, const struct row *r, const struct opts *o, char (*sock)[108], struct why *why);
+enum err vuser_open(struct vuser **out, const struct row *r, const struct opts *o, bool huge, char (*sock)[108],
+		    struct why *why);
 void vuser_close(struct vuser *v); // NULL is fine
 // Frames go round for a while; mark is called at both ends. False: it did not obey.
 bool vuser_run(struct vuser *v, unsigned ms, void (*mark)(void *arg, int end), void *arg, struct vuser_result *r);
