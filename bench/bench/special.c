@@ -11,7 +11,7 @@
 #include "bench/stat.h"
 
 #define ACKS 500
-#define HANDSHAKES_A_LIFE 3 // DPDK 22.11 answers four front ends on one socket, one after the other, and no fifth
+#define HANDSHAKES_A_LIFE 3 // then the process is made anew
 
 static json_t *sample(const struct bench *b, const struct backend *be, unsigned pair, double line_before)
 {

@@ -74,7 +74,8 @@ bool load_log(struct load *l, bool on, char why[LOAD_WHY]);
 void load_rate(struct load *l, uint64_t rate);
 // Single-frame round trips over idle rings, median in nanoseconds: a probe of where the CPUs are. 0: none came.
 uint32_t load_probe(struct load *l, unsigned n);
-// Latency of an acknowledged message (SET_VRING_ENABLE of an enabled ring with need_reply), nanoseconds each, while traffic flows.
+// Latency of an acknowledged message, nanoseconds each, while traffic flows one way: SET_VRING_ENABLE with need_reply, off and
+// on in turn, of the receive ring that is not used. The ring is on at the end.
 bool load_ack_latency(struct load *l, unsigned n, uint32_t *ns, char why[LOAD_WHY]);
 void load_close(struct load *l); // NULL is fine
 
