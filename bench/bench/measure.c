@@ -14,7 +14,7 @@
 #define SLICE_MS 250 // between slices a single frame goes round: the placement within a stretch
 #define PROBES 15
 #define SLICES 16
-#define DISTURBED 0.06 // share of a stretch in which others had the CPU of the driver or the back end
+#define DISTURBED 0.06 // share of a stretch in which others had the CPU of the driver, or that of the back end
 
 struct need measure_need(const struct row *r)
 {
@@ -296,7 +296,7 @@ json_t *measure_stretch(struct subject *s, const struct row *r, const struct opt
 	c.anon_kb = e.anon_kb;
 	s->rate = sum.seconds > 0 ? (double)sum.received / sum.seconds : 0;
 	// a driver that sleeps waits for its CPU at each wake-up, and so does a back end: that is what is measured there
-	uint64_t waits = r->load.wait == LOAD_SLEEP ? 0 : e.wait_ns + e.own_wait_ns;
+	uint64_t waits = r->load.wait == LOAD_SLEEP ? 0 : e.wait_ns > e.own_wait_ns ? e.wait_ns : e.own_wait_ns;
 	double lost = sum.seconds > 0 ? (double)(waits + e.stolen_ns) / 1e9 / sum.seconds : 0;
 	return sample_json(s, &sum, &c, &p, lost, log);
 }

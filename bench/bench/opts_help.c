@@ -29,7 +29,7 @@ static const char head[] =
 	"  --imix                   the case imix, too, where --cases does not name it\n"
 	"  --flows N                different pairs of addresses (default 1)\n"
 	"  --search ndr,pdr         highest rate without loss, and with at most --loss P per cent (default 0.5)\n"
-	"  --trials N               pairs of stretches, A B A B (default 9)\n"
+	"  --trials N               pairs of stretches, A B B A (default 9)\n"
 	"  --duration S             of a stretch (default 1)\n"
 	"  --seed N                 of the intervals and of the frames (default: the time)\n"
 	"  --out F.json             all samples, for compare and rerun\n"

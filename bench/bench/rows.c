@@ -7,9 +7,9 @@
 #include "base/progress.h"
 #include "bench/judge.h"
 
-// Where a process has its memory decides about caches: processes and guests are made anew every few pairs, so that the
-// spread of a run holds that, too.
-#define PAIRS_A_LIFE 3
+// Where a process has its memory decides about caches, by some per cent: processes and guests are made anew this often, so that
+// the spread of a run holds that, too. With fewer lives all of them may lie on one side by chance, and the interval with them.
+#define LIVES 6
 
 static volatile sig_atomic_t caught;
 
@@ -53,10 +53,17 @@ static bool stretch(const struct bench *b, struct subject *s, const struct row *
 	return true;
 }
 
+// Whoever comes second finds other caches and another heap: the order changes from pair to pair, A B B A.
+static unsigned in_turn(const struct bench *b, unsigned pair, unsigned i)
+{
+	return pair % 2 ? b->n - 1 - i : i;
+}
+
 static void turn(const struct bench *b, struct subject *s, const struct row *r, unsigned pair, json_t *into)
 {
 	json_t *samples = json_object_get(into, "samples");
-	for (unsigned i = 0; i < b->n && !caught; i++) {
+	for (unsigned k = 0; k < b->n && !caught; k++) {
+		unsigned i = in_turn(b, pair, k);
 		bool ok = measure_is_open(&s[i]) && stretch(b, &s[i], r, pair, r->way == ROW_LOG ? 0 : -1, samples);
 		if (ok && r->way == ROW_LOG)
 			ok = stretch(b, &s[i], r, pair, 1, samples);
@@ -100,9 +107,10 @@ static unsigned taking_part(const struct bench *b, const struct subject *s)
 	return n;
 }
 
-static void open_all(struct bench *b, struct subject *s, const struct row *r, json_t *into)
+static void open_all(struct bench *b, struct subject *s, const struct row *r, unsigned pair, json_t *into)
 {
-	for (unsigned i = 0; i < b->n && !caught; i++) {
+	for (unsigned k = 0; k < b->n && !caught; k++) {
+		unsigned i = in_turn(b, pair, k);
 		s[i].b = &b->backend[i];
 		if (s[i].cannot[0])
 			continue;
@@ -119,14 +127,14 @@ static void pairs_run(struct bench *b, const struct row *r, json_t *into)
 {
 	struct subject s[OPTS_BACKENDS];
 	memset(s, 0, sizeof(s));
-	open_all(b, s, r, into);
+	open_all(b, s, r, 0, into);
 	if (r->way == ROW_PACED)
 		pace(b, s, r, into);
 	// pairs that the placement spoilt are taken again, up to as many
-	unsigned want = b->opts->trials;
+	unsigned want = b->opts->trials, life = want < 2 * LIVES ? 1 : want / LIVES;
 	for (unsigned pair = 0; pair < 2 * want && taking_part(b, s) && !caught; pair++) {
-		if (pair && pair % PAIRS_A_LIFE == 0) {
-			open_all(b, s, r, into);
+		if (pair && pair % life == 0) {
+			open_all(b, s, r, pair, into);
 			set_rate(b, s, into);
 		}
 		turn(b, s, r, pair, into);

@@ -1,4 +1,4 @@
-// Rows measured in turns, A B A B.
+// Rows measured in turns, A B B A.
 #ifndef BENCH_ROWS_H
 #define BENCH_ROWS_H
 
