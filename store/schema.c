@@ -21,13 +21,12 @@ static const char *const steps[] = {
 	"CREATE TABLE conn(epoch INTEGER PRIMARY KEY,features_offered INTEGER NOT NULL,has_features INTEGER NOT NULL,"
 	"features_acked INTEGER NOT NULL,has_protocol INTEGER NOT NULL,protocol_features INTEGER NOT NULL,"
 	"owned INTEGER NOT NULL,mtu INTEGER NOT NULL,has_log INTEGER NOT NULL,log_size INTEGER NOT NULL,"
-	"log_offset INTEGER NOT NULL,log_from INTEGER NOT NULL,bell_from INTEGER NOT NULL," SEAL ")STRICT;"
+	"log_offset INTEGER NOT NULL," SEAL ")STRICT;"
 	"CREATE TABLE region(epoch INTEGER NOT NULL,idx INTEGER NOT NULL,guest_addr INTEGER NOT NULL,size INTEGER NOT NULL,"
-	"user_addr INTEGER NOT NULL,mmap_offset INTEGER NOT NULL,fd_from INTEGER NOT NULL,fd_n INTEGER NOT NULL," SEAL ",PRIMARY KEY(epoch,idx))STRICT,WITHOUT ROWID;"
+	"user_addr INTEGER NOT NULL,mmap_offset INTEGER NOT NULL," SEAL ",PRIMARY KEY(epoch,idx))STRICT,WITHOUT ROWID;"
 	"CREATE TABLE ring(epoch INTEGER NOT NULL,idx INTEGER NOT NULL,num INTEGER NOT NULL,base INTEGER NOT NULL,"
 	"base_given INTEGER NOT NULL,has_addr INTEGER NOT NULL,started INTEGER NOT NULL,enabled INTEGER NOT NULL,"
 	"ever_disabled INTEGER NOT NULL,kick INTEGER NOT NULL,call INTEGER NOT NULL,err INTEGER NOT NULL,"
-	"kick_from INTEGER NOT NULL,call_from INTEGER NOT NULL,err_from INTEGER NOT NULL,"
 	"addr_flags INTEGER NOT NULL,desc INTEGER NOT NULL,used INTEGER NOT NULL,avail INTEGER NOT NULL,"
 	"log INTEGER NOT NULL," SEAL ",PRIMARY KEY(epoch,idx))STRICT,WITHOUT ROWID;"
 	"CREATE TABLE device(port TEXT NOT NULL UNIQUE,boot TEXT NOT NULL,features_offered INTEGER NOT NULL,"
@@ -43,6 +42,21 @@ static const char *const steps[] = {
 	"CREATE TABLE migration(id INTEGER PRIMARY KEY,port TEXT NOT NULL,json TEXT NOT NULL," SEAL ")STRICT;"
 	"CREATE TABLE event(seq INTEGER PRIMARY KEY,time_us INTEGER NOT NULL,port TEXT NOT NULL,type TEXT NOT NULL,"
 	"detail TEXT NOT NULL," SEAL ")STRICT;",
+	// The names of descriptors. Rows of connections belong to a process that is gone; what outlives it is the device's.
+	"DROP TABLE conn;DROP TABLE region;DROP TABLE ring;DELETE FROM applied;"
+	"CREATE TABLE conn(epoch INTEGER PRIMARY KEY,features_offered INTEGER NOT NULL,has_features INTEGER NOT NULL,"
+	"features_acked INTEGER NOT NULL,has_protocol INTEGER NOT NULL,protocol_features INTEGER NOT NULL,"
+	"owned INTEGER NOT NULL,mtu INTEGER NOT NULL,has_log INTEGER NOT NULL,log_size INTEGER NOT NULL,"
+	"log_offset INTEGER NOT NULL,log_from INTEGER NOT NULL,bell_from INTEGER NOT NULL," SEAL ")STRICT;"
+	"CREATE TABLE region(epoch INTEGER NOT NULL,idx INTEGER NOT NULL,guest_addr INTEGER NOT NULL,size INTEGER NOT NULL,"
+	"user_addr INTEGER NOT NULL,mmap_offset INTEGER NOT NULL,fd_from INTEGER NOT NULL,fd_n INTEGER NOT NULL,"
+	SEAL ",PRIMARY KEY(epoch,idx))STRICT,WITHOUT ROWID;"
+	"CREATE TABLE ring(epoch INTEGER NOT NULL,idx INTEGER NOT NULL,num INTEGER NOT NULL,base INTEGER NOT NULL,"
+	"base_given INTEGER NOT NULL,has_addr INTEGER NOT NULL,started INTEGER NOT NULL,enabled INTEGER NOT NULL,"
+	"ever_disabled INTEGER NOT NULL,kick INTEGER NOT NULL,call INTEGER NOT NULL,err INTEGER NOT NULL,"
+	"kick_from INTEGER NOT NULL,call_from INTEGER NOT NULL,err_from INTEGER NOT NULL,"
+	"addr_flags INTEGER NOT NULL,desc INTEGER NOT NULL,used INTEGER NOT NULL,avail INTEGER NOT NULL,"
+	"log INTEGER NOT NULL," SEAL ",PRIMARY KEY(epoch,idx))STRICT,WITHOUT ROWID;",
 };
 #define SCHEMA_VERSION ((int)ARRAY_LEN(steps))
 
