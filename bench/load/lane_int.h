@@ -51,6 +51,33 @@ static inline void lane_free_taken(struct lane *l, unsigned n)
 	l->n_free = (uint16_t)(l->n_free - n);
 }
 
+// What a format puts one descriptor into its ring with. The two below are written out for each.
+typedef void lane_offer(struct lane *l, uint16_t id, uint64_t gpa, uint32_t len, uint16_t flags);
+
+static inline __attribute__((always_inline)) void lane_post_with(struct lane *l, lane_offer *offer)
+{
+	for (uint32_t n = lane_depth(l) - lane_out(l); n; n--) {
+		uint16_t id = *lane_free_id(l, 0);
+		l->buf[id] = lane_next_buffer(l);
+		offer(l, id, lane_gpa(l, l->buf[id]), l->room, VQ_WRITE);
+		lane_free_taken(l, 1);
+	}
+}
+
+static inline __attribute__((always_inline)) void lane_send_with(struct lane *l, unsigned n, lane_offer *offer)
+{
+	for (unsigned i = 0; i < n; i++) {
+		uint16_t id = *lane_free_id(l, i);
+		uint32_t buf = lane_next_buffer(l), len = l->len[buf];
+		frame_stamp(lane_frame(l, buf) + l->lead, len - l->lead, l->seq++);
+		if (l->table)
+			offer(l, id, l->table_gpa + (uint64_t)buf * LANE_TABLE_BYTES, LANE_TABLE_BYTES, VQ_INDIRECT);
+		else
+			offer(l, id, lane_gpa(l, buf), len + l->hdr_len, 0);
+	}
+	lane_free_taken(l, n);
+}
+
 struct intake { // of one look
 	unsigned frames, rest; // rest: buffers that still belong to the frame in hand
 	bool gathers; // it is to be looked at and lies in several

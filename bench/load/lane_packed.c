@@ -33,12 +33,7 @@ static inline bool is_used(const struct vq *q)
 
 void lane_packed_post_all(struct lane *l)
 {
-	for (uint32_t n = lane_depth(l) - lane_out(l); n; n--) {
-		uint16_t id = *lane_free_id(l, 0);
-		l->buf[id] = lane_next_buffer(l);
-		offer(l, id, lane_gpa(l, l->buf[id]), l->room, VQ_WRITE);
-		lane_free_taken(l, 1);
-	}
+	lane_post_with(l, offer);
 }
 
 static inline void take_back(struct lane *l, uint16_t id, unsigned at)
@@ -90,16 +85,7 @@ unsigned lane_packed_reap(struct lane *l)
 
 void lane_packed_send(struct lane *l, unsigned n)
 {
-	for (unsigned i = 0; i < n; i++) {
-		uint16_t id = *lane_free_id(l, i);
-		uint32_t buf = lane_next_buffer(l), len = l->len[buf];
-		frame_stamp(lane_frame(l, buf) + l->lead, len - l->lead, l->seq++);
-		if (l->table)
-			offer(l, id, l->table_gpa + (uint64_t)buf * LANE_TABLE_BYTES, LANE_TABLE_BYTES, VQ_INDIRECT);
-		else
-			offer(l, id, lane_gpa(l, buf), len + l->hdr_len, 0);
-	}
-	lane_free_taken(l, n);
+	lane_send_with(l, n, offer);
 }
 
 unsigned lane_packed_receive(struct lane *l, unsigned max, lane_check *check, void *arg)
