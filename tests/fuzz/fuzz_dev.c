@@ -34,17 +34,8 @@ struct world {
 	bool no_store, refused, packed;
 	struct snap stored;
 	struct vring *ring[SNAP_MAX_RINGS];
-	const uint8_t *in;
-	size_t left;
+	struct fuzz_in in;
 };
-
-static uint8_t next(struct world *w)
-{
-	if (w->left == 0)
-		return 0;
-	w->left--;
-	return *w->in++;
-}
 
 static enum err op_commit(void *arg, const struct snap *s, uint64_t what, uint64_t seq, const uint8_t *reply,
 			  uint32_t reply_len, const uint8_t *claim, struct why *why)
@@ -155,20 +146,20 @@ static void patch(struct world *w, uint8_t *p)
 {
 	static const uint64_t values[] = { 0, 1, 2, 3, 255, 256, 4095, 4096, 0xffff, 0x10000, 0x7fffffff, UINT32_MAX,
 			BIT64(32), BIT64(63), UINT64_MAX, UINT64_MAX - 4095, UADDR, UADDR + MEM, MEM, MEM - 1, UADDR + 0x8000 };
-	for (unsigned n = next(w) % 4 + 1; n > 0; n--) {
-		size_t at = next(w) % (8 + 32 * VU_MAX_REGIONS);
-		uint8_t how = next(w);
-		uint64_t v = how < 0x80 ? values[how % ARRAY_LEN(values)] : next(w);
+	for (unsigned n = fuzz_byte(&w->in) % 4 + 1; n > 0; n--) {
+		size_t at = fuzz_byte(&w->in) % (8 + 32 * VU_MAX_REGIONS);
+		uint8_t how = fuzz_byte(&w->in);
+		uint64_t v = how < 0x80 ? values[how % ARRAY_LEN(values)] : fuzz_byte(&w->in);
 		memcpy(p + at, &v, how & 0x40 ? 8 : how & 0x20 ? 4 : how >= 0x80 ? 1 : 8);
 	}
 }
 
 static void change_fds(struct world *w, struct dev_msg *m)
 {
-	uint8_t what = next(w);
+	uint8_t what = fuzz_byte(&w->in);
 	fd_reset_all(m->fds, VU_MAX_FDS);
 	for (m->n_fds = 0; m->n_fds < (what & 15u) && m->n_fds < VU_MAX_FDS; m->n_fds++) {
-		uint8_t kind = next(w);
+		uint8_t kind = fuzz_byte(&w->in);
 		m->fds[m->n_fds] = kind % 5 == 0 ? dup(w->mem_fd) : kind % 5 == 1 ? dup(w->log_fd) :
 				   kind % 5 == 2 ? eventfd(0, EFD_CLOEXEC) : open(kind % 5 == 3 ? "/dev/null" : "/",
 					O_CLOEXEC);
@@ -300,7 +291,7 @@ static bool one_message(struct world *w)
 {
 	uint8_t payload[VU_MAX_PAYLOAD] = { 0 };
 	struct dev_msg m = { .fds = { -1, -1, -1, -1, -1, -1, -1, -1 } };
-	uint8_t id = next(w), what = next(w), q = next(w);
+	uint8_t id = fuzz_byte(&w->in), what = fuzz_byte(&w->in), q = fuzz_byte(&w->in);
 	good(w, &m, payload, id & 0x3f, q % (2 * PAIRS));
 	if (what & W_ASK)
 		m.hdr.flags |= VU_FLAG_NEED_REPLY;
@@ -309,7 +300,7 @@ static bool one_message(struct world *w)
 	if (what & W_FDS)
 		change_fds(w, &m);
 	if (what & W_HEADER) {
-		uint8_t how = next(w);
+		uint8_t how = fuzz_byte(&w->in);
 		if (how & 0x80)
 			m.hdr.flags = how & 0x7f;
 		else
@@ -323,7 +314,7 @@ static bool one_message(struct world *w)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct world w = { .in = data, .left = size };
+	struct world w = { .in = { data, size } };
 	int fds = fd_count_open();
 	struct dev_conf conf = { .port = "fuzz", .epoch = 1, .features = dev_features_supported(),
 				 .protocol_features = dev_protocol_features_supported(), .pairs = PAIRS };
@@ -332,10 +323,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	w.dev = dev_new(&conf, &ops, &w);
 	FUZZ_CHECK(w.dev != NULL);
 	const char *reason, *hint;
-	uint8_t from = next(&w);
+	uint8_t from = fuzz_byte(&w.in);
 	w.packed = from & 0x80;
 	begin(&w, (from & 0x7f) % 5);
-	for (unsigned n = 0; w.left > 0 && n < 200 && one_message(&w); n++)
+	for (unsigned n = 0; w.in.left > 0 && n < 200 && one_message(&w); n++)
 		dev_explain(w.dev, &reason, &hint);
 	dev_free(w.dev);
 	for (unsigned q = 0; q < SNAP_MAX_RINGS; q++)

@@ -27,22 +27,13 @@ struct world {
 	struct vring *r;
 	uint8_t *mem[2]; // the driver's own mappings
 	bool writable;
-	const uint8_t *in;
-	size_t left;
+	struct fuzz_in in;
 };
-
-static uint8_t next(struct world *w)
-{
-	if (w->left == 0)
-		return 0;
-	w->left--;
-	return *w->in++;
-}
 
 static void driver_writes(struct world *w, unsigned at, unsigned n)
 {
-	for (unsigned i = 0; i < n && w->left; i++)
-		w->mem[(at + i) / REGION % 2][(at + i) % REGION] = next(w);
+	for (unsigned i = 0; i < n && w->in.left; i++)
+		w->mem[(at + i) / REGION % 2][(at + i) % REGION] = fuzz_byte(&w->in);
 }
 
 // A descriptor that could be meant: address and length somewhere near memory, the flags of its lap.
@@ -50,8 +41,8 @@ static void driver_offers(struct world *w)
 {
 	static const uint32_t lens[] = { 0, 1, 16, 32, 100, 4096, REGION, 2 * REGION, UINT32_MAX, 17, 48, 160 };
 	struct pring *p = pring_of(w->r);
-	struct ppos at = ppos_add(p, p->at.avail, next(w) % p->num);
-	uint8_t where = next(w), len = next(w), flags = next(w);
+	struct ppos at = ppos_add(p, p->at.avail, fuzz_byte(&w->in) % p->num);
+	uint8_t where = fuzz_byte(&w->in), len = fuzz_byte(&w->in), flags = fuzz_byte(&w->in);
 	uint64_t addr = where < 0xf0 ? GPA0 + where * 64u : UINT64_MAX - where;
 	uint16_t f = (flags & 7) | (flags & 8 ? 0 : pdesc_available(at.wrap)) | (uint16_t)((flags & 0xf0) << 4);
 	uint8_t d[VDESC_SIZE];
@@ -75,7 +66,7 @@ static void device_fetches(struct world *w)
 	static struct gseg segs[VCHAIN_MAX_SEGS];
 	struct gwrite_used back[8];
 	struct pring *p = pring_of(w->r);
-	unsigned room = next(w) % 4 == 0 ? 3 : VCHAIN_MAX_SEGS, n = 0, off = 0, pending = ring_pending(w->r);
+	unsigned room = fuzz_byte(&w->in) % 4 == 0 ? 3 : VCHAIN_MAX_SEGS, n = 0, off = 0, pending = ring_pending(w->r);
 	while (n < 8 && ring_has(w->r, off, pending)) {
 		struct vchain c;
 		const char *why = NULL;
@@ -107,7 +98,7 @@ static void device_takes(struct world *w)
 {
 	struct vone one[64];
 	struct gwrite_used back[64];
-	unsigned n = ring_fetch_ones(w->r, 64, ring_pending(w->r), w->writable, 1 + next(w) % 64, 12, one);
+	unsigned n = ring_fetch_ones(w->r, 64, ring_pending(w->r), w->writable, 1 + fuzz_byte(&w->in) % 64, 12, one);
 	FUZZ_CHECK(n <= pring_of(w->r)->num);
 	for (unsigned i = 0; i < n; i++) {
 		check_piece(w, one[i].host, one[i].gpa, one[i].len);
@@ -168,19 +159,19 @@ static void open_world(struct world *w, unsigned num, unsigned flags)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct world w = { .in = data, .left = size };
-	unsigned num = 1 + next(&w) % 200, flags = next(&w);
+	struct world w = { .in = { data, size } };
+	unsigned num = 1 + fuzz_byte(&w.in) % 200, flags = fuzz_byte(&w.in);
 	open_world(&w, num, flags);
-	driver_writes(&w, 0, next(&w) * 8u);
-	for (unsigned n = 0; w.left > 0 && n < 300; n++) {
-		uint8_t what = next(&w);
+	driver_writes(&w, 0, fuzz_byte(&w.in) * 8u);
+	for (unsigned n = 0; w.in.left > 0 && n < 300; n++) {
+		uint8_t what = fuzz_byte(&w.in);
 		switch (what % 8) {
 		case 0:
 		case 1:
 			driver_offers(&w);
 			break;
 		case 2:
-			driver_writes(&w, (unsigned)next(&w) * 64, what / 8u);
+			driver_writes(&w, (unsigned)fuzz_byte(&w.in) * 64, what / 8u);
 			break;
 		case 3:
 		case 4:

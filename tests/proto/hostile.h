@@ -27,6 +27,12 @@ extern const struct hostile_case hostile_tx[], hostile_rx[], hostile_packed_tx[]
 
 // A bed of two guests, guest 0 hostile with this ring in hand, its rings packed or not. False: failed is set.
 bool hostile_open(struct hostile *h, struct bed *b, unsigned ring, bool packed);
+// Both kinds of ring, one case after the other: the transmit ring, the receive ring.
+void hostile_run_tx(struct bed *b, const struct hostile_case *cases, bool packed);
+void hostile_run_rx(struct bed *b, const struct hostile_case *cases, bool packed);
+// A ring that broke is heard of by its err descriptor, and runs again once it was stopped and set up anew. spoil makes a ring that breaks,
+// mend offers the frame at data.
+void hostile_run_repair(struct bed *b, bool packed, void (*spoil)(struct hostile *h), void (*mend)(struct hostile *h));
 // The daemon does not spin, and each ring stops where memory says.
 void hostile_bounded(struct hostile *h);
 

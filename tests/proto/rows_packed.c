@@ -1,6 +1,5 @@
 // Packed rings: negotiation, sizes and places over the wire, rings that a hostile guest wrote.
 #include <string.h>
-#include <unistd.h>
 
 #include "hostile.h"
 #include "proto/msgs.h"
@@ -119,82 +118,28 @@ static void run_stale_base(struct bed *b)
 
 static void run_tx(struct bed *b)
 {
-	for (const struct hostile_case *c = hostile_packed_tx; c->name != NULL; c++) {
-		struct hostile h;
-		if (!bed_case_begin(b, "packed transmit: %s", c->name))
-			continue;
-		if (hostile_open(&h, b, 1, true)) {
-			c->make(&h, c->arg);
-			vq_publish(h.q, true);
-			vq_kick(h.q);
-			if (c->deliver > 0)
-				lan_get(&h.lan, 1, 0, 1, 2000);
-			else if (c->deliver < 0)
-				lan_quiet(&h.lan, 1, 20);
-			hostile_bounded(&h);
-		}
-		lan_close(&h.lan);
-		bed_case_end(b);
-	}
+	hostile_run_tx(b, hostile_packed_tx, true);
 }
 
 static void run_rx(struct bed *b)
 {
-	for (const struct hostile_case *c = hostile_packed_rx; c->name != NULL; c++) {
-		struct hostile h;
-		if (!bed_case_begin(b, "packed receive: %s", c->name))
-			continue;
-		if (hostile_open(&h, b, 0, true)) {
-			c->make(&h, c->arg);
-			const struct vq_pdesc *first = &h.q->p.desc[0];
-			uint64_t at = first->addr == h.data + 4096 ? h.data : first->addr; // an indirect table lies there
-			vq_publish(h.q, true);
-			for (unsigned k = 0; k < 3; k++)
-				lan_put(&h.lan, 1, 0, frame_broadcast, 200);
-			daemon_nap(20);
-			uint16_t flags = __atomic_load_n(&first->flags, __ATOMIC_ACQUIRE);
-			bool used = (flags & (VQ_AVAIL | VQ_USED)) == (VQ_AVAIL | VQ_USED);
-			uint32_t len = used && (flags & VQ_WRITE) ? first->len : 0;
-			struct frame_id id;
-			uint8_t frame[200];
-			for (unsigned i = 0; len == 212 && i < sizeof(frame); i++)
-				frame[i] = *gmem_at(h.mem, at + 12 + i);
-			bool whole = len == 212 && frame_check(frame, sizeof(frame), &id) == NULL && id.flow == h.lan.flow + 1;
-			if (c->deliver > 0 && !whole)
-				bed_fail(b, "the frame did not arrive (%u bytes)", len);
-			if (c->deliver < 0 && len != 0)
-				bed_fail(b, "a buffer came back with %u bytes", len);
-			hostile_bounded(&h);
-		}
-		lan_close(&h.lan);
-		bed_case_end(b);
-	}
+	hostile_run_rx(b, hostile_packed_rx, true);
 }
 
-// A ring that broke runs again once it was stopped and set up anew.
+static void spoil(struct hostile *h)
+{
+	for (unsigned i = 0; i < HOSTILE_RING; i++)
+		vq_packed_raw(h->q, (struct vq_pdesc){h->data, 10, 0, VQ_NEXT});
+}
+
+static void mend(struct hostile *h)
+{
+	vq_packed_raw(h->q, (struct vq_pdesc){h->data, 12 + HOSTILE_FRAME, 0, 0});
+}
+
 static void run_repair(struct bed *b)
 {
-	struct hostile h;
-	uint64_t n = 0;
-	if (!bed_case_begin(b, "a broken packed ring is reported and can start anew"))
-		return;
-	if (hostile_open(&h, b, 1, true)) {
-		for (unsigned i = 0; i < HOSTILE_RING; i++)
-			vq_packed_raw(h.q, (struct vq_pdesc){h.data, 10, 0, VQ_NEXT});
-		vq_publish(h.q, true);
-		daemon_nap(30);
-		if (read(h.lan.fe[0]->ring[1].err, &n, sizeof(n)) != (ssize_t)sizeof(n))
-			bed_fail(b, "the err descriptor was not signalled");
-		if (fe_stop(h.lan.fe[0]) != FE_OK)
-			bed_fail(b, "stop: %s", h.lan.fe[0]->err_text);
-		fe_driver_reset(h.lan.fe[0], 100);
-		vq_packed_raw(h.q, (struct vq_pdesc){h.data, 12 + HOSTILE_FRAME, 0, 0});
-		vq_publish(h.q, false);
-		if (lan_start(&h.lan, 0))
-			lan_get(&h.lan, 1, 0, 1, 2000);
-	}
-	lan_close(&h.lan);
-	bed_case_end(b);
+	hostile_run_repair(b, true, spoil, mend);
 }
 
 const struct bed_row rows_packed[] = {

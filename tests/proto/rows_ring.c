@@ -52,15 +52,16 @@ void hostile_bounded(struct hostile *h)
 	}
 }
 
-static void run_tx(struct bed *b)
+void hostile_run_tx(struct bed *b, const struct hostile_case *cases, bool packed)
 {
-	for (const struct hostile_case *c = hostile_tx; c->name != NULL; c++) {
+	for (const struct hostile_case *c = cases; c->name != NULL; c++) {
 		struct hostile h;
-		if (!bed_case_begin(b, "transmit: %s", c->name))
+		if (!bed_case_begin(b, "%stransmit: %s", packed ? "packed " : "", c->name))
 			continue;
-		if (hostile_open(&h, b, 1, false)) {
+		if (hostile_open(&h, b, 1, packed)) {
 			c->make(&h, c->arg);
 			vq_publish(h.q, true);
+			vq_kick(h.q);
 			if (c->deliver > 0)
 				lan_get(&h.lan, 1, 0, 1, 2000);
 			else if (c->deliver < 0)
@@ -72,6 +73,24 @@ static void run_tx(struct bed *b)
 	}
 }
 
+// Where the driver's first buffer is; before the daemon sees it.
+static uint64_t first_buffer(const struct hostile *h)
+{
+	if (h->q->packed)
+		return h->q->p.desc[0].addr == h->data + 4096 ? h->data : h->q->p.desc[0].addr; // an indirect table lies there
+	return h->q->desc[0].flags & VQ_INDIRECT ? h->data : h->q->desc[0].addr;
+}
+
+// What the first used element says was written, 0: nothing came back.
+static uint32_t first_used(const struct hostile *h)
+{
+	if (!h->q->packed)
+		return vq_used_idx(h->q) != 0 ? h->q->elem[0].len : 0;
+	uint16_t flags = __atomic_load_n(&h->q->p.desc[0].flags, __ATOMIC_ACQUIRE);
+	bool used = (flags & (VQ_AVAIL | VQ_USED)) == (VQ_AVAIL | VQ_USED);
+	return used && (flags & VQ_WRITE) ? h->q->p.desc[0].len : 0;
+}
+
 // Did a frame of guest 1 arrive whole in the buffer at gpa?
 static bool rx_arrived(const struct hostile *h, uint64_t gpa)
 {
@@ -79,26 +98,27 @@ static bool rx_arrived(const struct hostile *h, uint64_t gpa)
 	struct frame_id id;
 	for (unsigned i = 0; i < sizeof(frame); i++)
 		frame[i] = *gmem_at(h->mem, gpa + 12 + i);
-	return vq_used_idx(h->q) != 0 && frame_check(frame, sizeof(frame), &id) == NULL && id.flow == h->lan.flow + 1;
+	return frame_check(frame, sizeof(frame), &id) == NULL && id.flow == h->lan.flow + 1;
 }
 
-static void run_rx(struct bed *b)
+void hostile_run_rx(struct bed *b, const struct hostile_case *cases, bool packed)
 {
-	for (const struct hostile_case *c = hostile_rx; c->name != NULL; c++) {
+	for (const struct hostile_case *c = cases; c->name != NULL; c++) {
 		struct hostile h;
-		if (!bed_case_begin(b, "receive: %s", c->name))
+		if (!bed_case_begin(b, "%sreceive: %s", packed ? "packed " : "", c->name))
 			continue;
-		if (hostile_open(&h, b, 0, false)) {
+		if (hostile_open(&h, b, 0, packed)) {
 			c->make(&h, c->arg);
-			uint64_t at = h.q->desc[0].flags & VQ_INDIRECT ? h.data : h.q->desc[0].addr;
+			uint64_t at = first_buffer(&h);
 			vq_publish(h.q, true);
 			for (unsigned k = 0; k < 3; k++)
 				lan_put(&h.lan, 1, 0, frame_broadcast, 200);
 			daemon_nap(20);
-			if (c->deliver > 0 && !rx_arrived(&h, at))
-				bed_fail(b, "the frame did not arrive (used.idx %u)", vq_used_idx(h.q));
-			if (c->deliver < 0 && vq_used_idx(h.q) != 0 && h.q->elem[0].len > 0)
-				bed_fail(b, "a buffer came back with %u bytes", h.q->elem[0].len);
+			uint32_t len = first_used(&h);
+			if (c->deliver > 0 && !(len != 0 && rx_arrived(&h, at)))
+				bed_fail(b, "the frame did not arrive (%u bytes)", len);
+			if (c->deliver < 0 && len != 0)
+				bed_fail(b, "a buffer came back with %u bytes", len);
 			hostile_bounded(&h);
 		}
 		lan_close(&h.lan);
@@ -106,15 +126,14 @@ static void run_rx(struct bed *b)
 	}
 }
 
-// A ring that broke is heard of by its err descriptor, and runs again once it was stopped and set up anew.
-static void run_repair(struct bed *b)
+void hostile_run_repair(struct bed *b, bool packed, void (*spoil)(struct hostile *h), void (*mend)(struct hostile *h))
 {
 	struct hostile h;
 	uint64_t n = 0;
-	if (!bed_case_begin(b, "a broken ring is reported and can start anew"))
+	if (!bed_case_begin(b, "a broken%s ring is reported and can start anew", packed ? " packed" : ""))
 		return;
-	if (hostile_open(&h, b, 1, false)) {
-		vq_offer_raw(h.q, 999);
+	if (hostile_open(&h, b, 1, packed)) {
+		spoil(&h);
 		vq_publish(h.q, true);
 		daemon_nap(30);
 		if (read(h.lan.fe[0]->ring[1].err, &n, sizeof(n)) != (ssize_t)sizeof(n))
@@ -122,14 +141,39 @@ static void run_repair(struct bed *b)
 		if (fe_stop(h.lan.fe[0]) != FE_OK)
 			bed_fail(b, "stop: %s", h.lan.fe[0]->err_text);
 		fe_driver_reset(h.lan.fe[0], 100);
-		hostile_put(&h, 0, h.data, 12 + HOSTILE_FRAME, 0, 0);
-		vq_offer_raw(h.q, 0);
+		mend(&h);
 		vq_publish(h.q, false);
 		if (lan_start(&h.lan, 0))
 			lan_get(&h.lan, 1, 0, 1, 2000);
 	}
 	lan_close(&h.lan);
 	bed_case_end(b);
+}
+
+static void run_tx(struct bed *b)
+{
+	hostile_run_tx(b, hostile_tx, false);
+}
+
+static void run_rx(struct bed *b)
+{
+	hostile_run_rx(b, hostile_rx, false);
+}
+
+static void spoil(struct hostile *h)
+{
+	vq_offer_raw(h->q, 999);
+}
+
+static void mend(struct hostile *h)
+{
+	hostile_put(h, 0, h->data, 12 + HOSTILE_FRAME, 0, 0);
+	vq_offer_raw(h->q, 0);
+}
+
+static void run_repair(struct bed *b)
+{
+	hostile_run_repair(b, false, spoil, mend);
 }
 
 const struct bed_row rows_ring[] = {
