@@ -55,8 +55,8 @@ static void do_report(struct agent *a)
 	traffic_unlock(a->traffic);
 	answer_add(a, "OK run=%" PRIu32 " received=%" PRIu64 " unique=%" PRIu64 " repeated=%" PRIu64 " reordered=%" PRIu64
 		" corrupt=%" PRIu64 " other_run=%" PRIu64 " beyond=%" PRIu64 " first_us=%" PRIu64 " last_us=%" PRIu64
-		" gap_us=%" PRIu64 " gap_end_us=%" PRIu64, run, c.received, c.unique, c.repeated, c.reordered, c.corrupt,
-		c.other_run, c.beyond, c.first_us, c.last_us, c.gap_us, c.gap_end_us);
+		" gap_us=%" PRIu64 " gap_end_us=%" PRIu64 " second_us=%" PRIu64, run, c.received, c.unique, c.repeated, c.reordered, c.corrupt,
+		c.other_run, c.beyond, c.first_us, c.last_us, c.gap_us, c.gap_end_us, c.second_us);
 	answer_add(a, " udp_in_errors=%" PRIu64 " udp_rcvbuf_errors=%" PRIu64 " udp_csum_errors=%" PRIu64
 		" carrier=%ld changes=%ld boot=%s", n.in_errors, n.rcvbuf_errors, n.csum_errors, n.carrier,
 		n.carrier_changes, a->boot_id);

@@ -101,7 +101,7 @@ static void read_counts(struct direction *d, const char *answer)
 		.corrupt = answer_number(answer, "corrupt"), .other_run = answer_number(answer, "other_run"),
 		.beyond = answer_number(answer, "beyond"), .first_us = answer_number(answer, "first_us"),
 		.last_us = answer_number(answer, "last_us"), .gap_us = answer_number(answer, "gap_us"),
-		.gap_end_us = answer_number(answer, "gap_end_us"),
+		.gap_end_us = answer_number(answer, "gap_end_us"), .second_us = answer_number(answer, "second_us"),
 	};
 }
 
@@ -184,10 +184,8 @@ static enum err collect(struct stretch *s, unsigned i, struct vm *to, struct dir
 	d->missing = missing > d->own_drops ? missing - d->own_drops : 0;
 	// Silence until the end is a gap, too, though no datagram ends it.
 	uint64_t last = d->got.last_us ? (uint64_t)((int64_t)d->got.last_us + to->agent.clock_offset_us) : s->start_us;
-	if (s->end_us > last && s->end_us - last > d->got.gap_us) {
-		d->got.gap_us = s->end_us - last;
-		d->got.gap_end_us = (uint64_t)((int64_t)s->end_us - to->agent.clock_offset_us);
-	}
+	if (s->end_us > last)
+		tally_gap(&d->got, s->end_us - last, (uint64_t)((int64_t)s->end_us - to->agent.clock_offset_us));
 	d->gap_end_us = d->got.gap_end_us ? (uint64_t)((int64_t)d->got.gap_end_us + to->agent.clock_offset_us) : 0;
 	s->carrier_changes += answer_number(answer, "changes") - s->changes_before[i];
 	answer_text(answer, "boot", boot, sizeof(boot));

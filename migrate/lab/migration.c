@@ -76,6 +76,7 @@ enum err migration_read(struct vm *src, struct round *r, struct why *why)
 	if (e != OK)
 		return vm_explain(src, e, why);
 	r->downtime_ms = json_number_value(json_object_get(info, "downtime"));
+	r->setup_ms = json_number_value(json_object_get(info, "setup-time"));
 	r->total_ms = json_number_value(json_object_get(info, "total-time"));
 	r->transferred_mb = json_number_value(json_object_get(json_object_get(info, "ram"), "transferred")) / 1e6;
 	json_decref(info);

@@ -4,11 +4,11 @@
 static json_t *direction_json(const struct direction *d)
 {
 	const struct tally_counts *c = &d->got;
-	return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:s}", "sent", (json_int_t)d->sent, "refused", (json_int_t)d->refused,
+	return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:s}", "sent", (json_int_t)d->sent, "refused", (json_int_t)d->refused,
 		"received", (json_int_t)c->received, "unique", (json_int_t)c->unique, "missing", (json_int_t)d->missing, "repeated",
 		(json_int_t)c->repeated, "reordered", (json_int_t)c->reordered, "corrupt", (json_int_t)(c->corrupt + d->csum_errors),
 		"own_drops", (json_int_t)d->own_drops, "longest_gap_us", (json_int_t)c->gap_us, "gap_end_us", (json_int_t)d->gap_end_us,
-		"holes", d->holes);
+		"second_gap_us", (json_int_t)c->second_us, "holes", d->holes);
 }
 
 static json_t *stretch_json(const struct stretch *s)
@@ -31,9 +31,9 @@ static json_t *record_json(json_t *record)
 
 static json_t *round_json(const struct results *r, const struct round *n)
 {
-	json_t *o = json_pack("{s:i,s:s,s:s,s:s,s:b,s:s,s:f,s:f,s:f,s:o}", "round", (int)n->number, "kind",
+	json_t *o = json_pack("{s:i,s:s,s:s,s:s,s:b,s:s,s:f,s:f,s:f,s:f,s:o}", "round", (int)n->number, "kind",
 		n->kind == ROUND_CANCEL ? "cancel" : "migrate", "from", n->from, "to", n->to, "completed", (int)!n->failure[0], "failure",
-		n->failure, "downtime_ms", n->downtime_ms, "total_ms", n->total_ms, "transferred_mb", n->transferred_mb, "traffic",
+		n->failure, "downtime_ms", n->downtime_ms, "setup_ms", n->setup_ms, "total_ms", n->total_ms, "transferred_mb", n->transferred_mb, "traffic",
 		stretch_json(&n->stretch));
 	json_object_set_new(o, "begin_us", time_json(n->begin_us));
 	json_object_set_new(o, "stop_us", time_json(n->stop_us));

@@ -52,7 +52,7 @@ struct round {
 	char from[16], to[16];     // ports
 	char failure[RESULT_TEXT]; // "" if it went through
 	uint64_t begin_us, stop_us, resume_us, completed_us;
-	double downtime_ms, total_ms; // as QEMU says
+	double downtime_ms, setup_ms, total_ms; // as QEMU says
 	double transferred_mb;
 	uint64_t pause_us; // for the comparison of memory: the lab's, not QEMU's
 	bool compared;

@@ -74,15 +74,25 @@ void tally_reset(struct tally *t, uint32_t run, uint32_t size, unsigned streams,
 	t->start_us = now_us;
 }
 
+void tally_gap(struct tally_counts *c, uint64_t gap_us, uint64_t end_us)
+{
+	if (gap_us <= c->gap_us) {
+		if (gap_us > c->second_us)
+			c->second_us = gap_us;
+		return;
+	}
+	c->second_us = c->gap_us;
+	c->gap_us = gap_us;
+	c->gap_end_us = end_us;
+}
+
 static void tally_arrival(struct tally *t, uint64_t now_us)
 {
 	struct tally_counts *c = &t->counts;
 	if (c->first_us == 0)
 		c->first_us = now_us;
-	else if (now_us > c->last_us && now_us - c->last_us > c->gap_us) {
-		c->gap_us = now_us - c->last_us;
-		c->gap_end_us = now_us;
-	}
+	else if (now_us > c->last_us)
+		tally_gap(c, now_us - c->last_us, now_us);
 	if (now_us > c->last_us)
 		c->last_us = now_us;
 	uint64_t bin = now_us < t->start_us ? 0 : (now_us - t->start_us) / LAB_BIN_US;

@@ -23,6 +23,7 @@ struct tally_counts {
 	uint64_t first_us, last_us;
 	uint64_t gap_us;     // longest time between two arrivals
 	uint64_t gap_end_us; // when it ended
+	uint64_t second_us;  // the longest of all others
 };
 
 struct tally {
@@ -41,6 +42,8 @@ struct tally *tally_new(void);
 void tally_free(struct tally *t);
 // Forget all; from now on expect `run` with datagrams of `size` bytes on streams 0 to streams-1.
 void tally_reset(struct tally *t, uint32_t run, uint32_t size, unsigned streams, uint64_t now_us);
+// A time without arrivals that ended then.
+void tally_gap(struct tally_counts *c, uint64_t gap_us, uint64_t end_us);
 // A datagram that arrived. len is what the socket said, which may be more than `size`.
 void tally_take(struct tally *t, const uint8_t *data, size_t len, uint64_t now_us);
 // Sequence numbers below `sent` of a stream that did not come. from/to (inclusive) take up to max ranges, NULL to count only.

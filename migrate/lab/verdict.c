@@ -139,20 +139,52 @@ uint64_t mover_gap_us(const struct stretch *s)
 	return s->to_mover.got.gap_us + s->mover_stall_us;
 }
 
-static uint64_t peer_gap_us(const struct stretch *s)
+// QEMU before 8 lets a guest stand still while it sets a migration up, long before it stops it, and says for how long: a gap
+// there is judged by that, and the switch-over by the longest of the others.
+static bool in_setup(const struct round *n)
 {
-	return s->to_peer.got.gap_us;
+	const struct direction *d = &n->stretch.to_peer;
+	return n->stop_us && d->gap_end_us && d->gap_end_us < n->stop_us && d->gap_end_us > n->begin_us;
+}
+
+static void judge_setup(struct results *r)
+{
+	const struct round *worst = NULL;
+	for (unsigned i = 0; i < r->n_rounds; i++) {
+		const struct round *n = &r->round[i];
+		if (n->kind == ROUND_MIGRATE && !n->failure[0] && in_setup(n) &&
+		    (!worst || (double)n->stretch.to_peer.got.gap_us / 1000 - n->setup_ms >
+				       (double)worst->stretch.to_peer.got.gap_us / 1000 - worst->setup_ms))
+			worst = n;
+	}
+	if (!worst)
+		return;
+	double control = (double)r->control.to_peer.got.gap_us / 1000, grace = (double)gap_grace_us(r) / 1000;
+	double limit = worst->setup_ms + (control > grace ? control : grace), gap = (double)worst->stretch.to_peer.got.gap_us / 1000;
+	char text[160];
+	snprintf(text, sizeof(text), "QEMU's setup %.0f + %.0f = %.1f ms", worst->setup_ms, limit - worst->setup_ms, limit);
+	add(r, gap <= limit, "longest gap before the stop", text, "%.1f ms (round %u)", gap, worst->number);
+}
+
+static uint64_t peer_gap_us(const struct round *n)
+{
+	return in_setup(n) ? n->stretch.to_peer.got.second_us : n->stretch.to_peer.got.gap_us;
+}
+
+static uint64_t moved_gap_us(const struct round *n)
+{
+	return mover_gap_us(&n->stretch);
 }
 
 // twice: the measure is a bound that adds two gaps, of which one may lie elsewhere, so it has the grace twice.
-static void judge_gap(struct results *r, const char *name, uint64_t (*gap_us)(const struct stretch *), bool twice)
+static void judge_gap(struct results *r, const char *name, uint64_t (*gap_us)(const struct round *), uint64_t control_us, bool twice)
 {
 	const struct round *worst = NULL;
 	int64_t worst_margin = INT64_MAX;
-	uint64_t control_us = gap_us(&r->control), more_us = twice ? gap_grace_us(r) : 0;
+	uint64_t more_us = twice ? gap_grace_us(r) : 0;
 	for (unsigned i = 0; i < r->n_rounds; i++) {
 		const struct round *n = &r->round[i];
-		int64_t margin = (int64_t)(limit_us(r, n, control_us) + more_us) - (int64_t)gap_us(&n->stretch);
+		int64_t margin = (int64_t)(limit_us(r, n, control_us) + more_us) - (int64_t)gap_us(n);
 		if (n->kind != ROUND_MIGRATE || n->failure[0] || margin >= worst_margin)
 			continue;
 		worst = n;
@@ -167,16 +199,18 @@ static void judge_gap(struct results *r, const char *name, uint64_t (*gap_us)(co
 	snprintf(limit, sizeof(limit), "QEMU's downtime %.0f%s + %.0f%s%s = %.1f ms", worst->downtime_ms, pause,
 		control > grace ? control : grace, control > grace ? " (gap without migration)" : "", twice ? " twice" : "",
 		(double)(limit_us(r, worst, control_us) + more_us) / 1000);
-	double gap = (double)gap_us(&worst->stretch) / 1000;
+	double gap = (double)gap_us(worst) / 1000;
 	add(r, worst_margin >= 0, name, limit, "%s%.1f ms (round %u)", twice ? "at most " : "", gap, worst->number);
 }
 
 static void judge_gaps(struct results *r)
 {
-	double peer = (double)peer_gap_us(&r->control) / 1000, mover = (double)mover_gap_us(&r->control) / 1000;
+	uint64_t peer_us = r->control.to_peer.got.gap_us, mover_us = mover_gap_us(&r->control);
+	double peer = (double)peer_us / 1000, mover = (double)mover_us / 1000;
 	add(r, true, "longest gap without migration", "", "%.1f ms to the peer, %.1f ms to the mover", peer, mover)->state = VERDICT_INFO;
-	judge_gap(r, "longest gap", peer_gap_us, false);
-	judge_gap(r, "longest gap at the moved guest", mover_gap_us, true);
+	judge_gap(r, "longest gap", peer_gap_us, peer_us, false);
+	judge_setup(r);
+	judge_gap(r, "longest gap at the moved guest", moved_gap_us, mover_us, true);
 }
 
 static void judge_ram(struct results *r)

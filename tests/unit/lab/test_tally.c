@@ -152,6 +152,12 @@ static void test_gap(void **state)
 	give(0, 2, START_US + 71000);
 	assert_int_equal(tally->counts.gap_us, 70000);
 	assert_int_equal(tally->counts.gap_end_us, START_US + 70000);
+	tally_gap(&tally->counts, 80000, START_US + 400000);
+	assert_int_equal(tally->counts.second_us, 70000);
+	tally_gap(&tally->counts, 75000, START_US + 500000);
+	assert_int_equal(tally->counts.gap_us, 80000);
+	assert_int_equal(tally->counts.gap_end_us, START_US + 400000);
+	assert_int_equal(tally->counts.second_us, 75000);
 }
 
 static void test_reset_forgets(void **state)

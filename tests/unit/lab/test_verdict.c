@@ -88,6 +88,29 @@ static void test_gap(void **state)
 	assert_string_equal(red(), "longest gap");
 }
 
+// A gap that ended before the stop is QEMU's setup and judged by it; the longest of the others is the switch-over's.
+static void test_gap_in_setup(void **state)
+{
+	(void)state;
+	struct round *r = &results.round[0];
+	struct direction *d = &r->stretch.to_peer;
+	r->begin_us = 1000000;
+	r->stop_us = 2000000;
+	r->setup_ms = 55;
+	d->got.gap_us = 105000;
+	d->got.second_us = 70000;
+	d->gap_end_us = 1100000;
+	assert_null(red());
+	d->got.second_us = 70001;
+	assert_string_equal(red(), "longest gap");
+	d->got.second_us = 70000;
+	d->got.gap_us = 105001;
+	assert_string_equal(red(), "longest gap before the stop");
+	d->gap_end_us = 2000001; // it is the switch-over's
+	d->got.gap_us = 105000;
+	assert_string_equal(red(), "longest gap");
+}
+
 // The moved guest's clock stands still: the time it stood counts, and so does what the guest saw itself.
 static void test_gap_of_mover(void **state)
 {
@@ -145,6 +168,6 @@ static void test_others(void **state)
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-	const struct CMUnitTest tests[] = { T(test_holds), T(test_traffic), T(test_gap), T(test_gap_of_mover), T(test_two_daemons), T(test_others) };
+	const struct CMUnitTest tests[] = { T(test_holds), T(test_traffic), T(test_gap), T(test_gap_in_setup), T(test_gap_of_mover), T(test_two_daemons), T(test_others) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
