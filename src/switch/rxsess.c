@@ -114,7 +114,7 @@ struct taken { // buffers reserved for one frame
 static enum rxput reserve(struct worker *w, struct rxsess *s, uint32_t need, struct taken *t)
 {
 	struct vring *r = s->ring;
-	unsigned avail = ring_pending(r);
+	unsigned avail = ring_pending(r), bad = 0;
 	t->n_segs = t->n = t->places = 0;
 	t->len = 0;
 	while (t->len < need) {
@@ -134,7 +134,9 @@ static enum rxput reserve(struct worker *w, struct rxsess *s, uint32_t need, str
 		if (res == VCHAIN_NO_ROOM)
 			return RX_TOO_BIG;
 		if (res == VCHAIN_BAD || c.len == 0) {
-			if (t->n != 0) // completion is in order: the good ones before it can't be kept back
+			// completion is in order: the good ones before it can't be kept back. And a driver that adds bad ones as fast as they
+			// go back must not keep us here.
+			if (t->n != 0 || bad++ == r->num)
 				return RX_BAD;
 			ctr_add(&ctr_of(w, s->port)->drops_out[DP_DROP_DESC], 1);
 			give_back_empty(s, ring_used(r, &c, 0).id);
