@@ -90,3 +90,27 @@ const char *snap_fd_name(uint8_t kind)
 	};
 	return kind < ARRAY_LEN(names) ? names[kind] : "?";
 }
+
+static unsigned name_add(struct snap_name *out, unsigned n, uint64_t seq, uint32_t place)
+{
+	if (seq == 0)
+		return n; // none was brought
+	out[n] = (struct snap_name){ seq, place };
+	return n + 1;
+}
+
+unsigned snap_names(const struct snap *s, struct snap_name out[SNAP_MAX_NAMES])
+{
+	unsigned n = 0;
+	for (uint32_t i = 0; i < s->n_regions && i < SNAP_MAX_REGIONS; i++)
+		n = name_add(out, n, s->region[i].from, s->region[i].from_n);
+	n = name_add(out, n, s->has_log ? s->log_from : 0, 0);
+	n = name_add(out, n, s->bell_from, 0);
+	for (unsigned q = 0; q < SNAP_MAX_RINGS; q++) {
+		const struct snap_ring *r = &s->ring[q];
+		n = name_add(out, n, r->kick == SNAP_FD_GIVEN ? r->kick_from : 0, 0);
+		n = name_add(out, n, r->call == SNAP_FD_GIVEN ? r->call_from : 0, 0);
+		n = name_add(out, n, r->err == SNAP_FD_GIVEN ? r->err_from : 0, 0);
+	}
+	return n;
+}

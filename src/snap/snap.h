@@ -75,4 +75,14 @@ uint64_t snap_diff(const struct snap *a, const struct snap *b);
 enum err snap_check(const struct snap *s, struct why *why);
 const char *snap_fd_name(uint8_t kind); // "unset", "given", "poll"
 
+// The name of a descriptor: the message that brought it, and its place among that message's descriptors.
+struct snap_name {
+	uint64_t seq; // never 0
+	uint32_t place;
+};
+#define SNAP_MAX_NAMES (SNAP_MAX_REGIONS + 2 + 3 * SNAP_MAX_RINGS)
+// Every descriptor that the snapshot refers to, in out: what must be kept for whoever goes on with this connection; all others
+// that came with its messages can be closed. Returns how many; each is there once if dev made the snapshot.
+unsigned snap_names(const struct snap *s, struct snap_name out[SNAP_MAX_NAMES]);
+
 #endif
