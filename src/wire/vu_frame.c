@@ -9,27 +9,25 @@
 #include "base/fd.h"
 #include "wire/vu_table.h"
 
-struct vu_frame {
-	union {
-		struct vu_hdr hdr;
-		uint8_t bytes[sizeof(struct vu_hdr)];
-	} head;
-	uint32_t have; // bytes of header and payload received so far
-	bool eof;
-	int fds[VU_MAX_FDS];
-	unsigned n_fds;
-	uint8_t out[VU_REPLY_MAX];
-	uint32_t out_len, out_at; // pending: [out_at, out_len)
-	uint8_t payload[VU_MAX_PAYLOAD];
-};
+void vu_frame_init(struct vu_frame *f)
+{
+	f->have = f->n_fds = f->out_len = f->out_at = 0;
+	f->eof = false;
+	for (unsigned i = 0; i < VU_MAX_FDS; i++)
+		f->fds[i] = -1;
+}
+
+void vu_frame_drop(struct vu_frame *f)
+{
+	fd_reset_all(f->fds, VU_MAX_FDS);
+	f->n_fds = 0;
+}
 
 struct vu_frame *vu_frame_new(void)
 {
 	struct vu_frame *f = calloc(1, sizeof(*f));
-	if (!f)
-		return NULL;
-	for (unsigned i = 0; i < VU_MAX_FDS; i++)
-		f->fds[i] = -1;
+	if (f)
+		vu_frame_init(f);
 	return f;
 }
 
@@ -37,7 +35,7 @@ void vu_frame_free(struct vu_frame *f)
 {
 	if (!f)
 		return;
-	fd_reset_all(f->fds, VU_MAX_FDS);
+	vu_frame_drop(f);
 	free(f);
 }
 

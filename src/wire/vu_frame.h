@@ -15,7 +15,20 @@
 #include "wire/vu_reply.h"
 #include "wire/vu_spec.h"
 
-struct vu_frame;
+// Ready after vu_frame_init; for whoever keeps many in a table and allocates none. Its fields are vu_frame.c's business.
+struct vu_frame {
+	union {
+		struct vu_hdr hdr;
+		uint8_t bytes[sizeof(struct vu_hdr)];
+	} head;
+	uint32_t have; // bytes of header and payload received so far
+	bool eof;
+	int fds[VU_MAX_FDS];
+	unsigned n_fds;
+	uint8_t out[VU_REPLY_MAX];
+	uint32_t out_len, out_at; // pending: [out_at, out_len)
+	uint8_t payload[VU_MAX_PAYLOAD];
+};
 
 struct vu_in {
 	struct vu_hdr hdr;
@@ -24,7 +37,9 @@ struct vu_in {
 	unsigned n_fds;
 };
 
-struct vu_frame *vu_frame_new(void); // NULL: out of memory
+void vu_frame_init(struct vu_frame *f); // of any contents; holds no descriptor yet
+void vu_frame_drop(struct vu_frame *f); // closes the descriptors of a message half received; to be initialised before another use
+struct vu_frame *vu_frame_new(void); // allocated and initialised; NULL: out of memory
 void vu_frame_free(struct vu_frame *f); // closes the descriptors of a message half received; NULL is fine
 
 // Read on. OK: *in is a whole message; its version and flags are unchecked (vu_admit does that). AGAIN: wait until fd is
