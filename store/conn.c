@@ -78,6 +78,7 @@ static enum err ring_put(struct store *s, const struct snap *n, unsigned i, stru
 	bind_int(&b, r->started);
 	bind_int(&b, r->enabled);
 	bind_int(&b, r->ever_disabled);
+	bind_int(&b, r->ran);
 	bind_int(&b, r->kick);
 	bind_int(&b, r->call);
 	bind_int(&b, r->err);
@@ -111,8 +112,8 @@ enum err store_commit_owed(struct store *s, const struct snap *next, uint64_t wh
 			      (unsigned long long)seq);
 	if (!text_is_id(next->port, sizeof(next->port)))
 		return refuse(why, "the port's id is unprintable");
-	if (reply_len > REPLY_MAX)
-		return refuse(why, "a reply of %zu bytes is over %d", reply_len, REPLY_MAX);
+	if (reply_len > STORE_REPLY_MAX)
+		return refuse(why, "a reply of %zu bytes is over %d", reply_len, STORE_REPLY_MAX);
 	e = txn_begin(s, why);
 	if (e != OK)
 		return e;
@@ -162,11 +163,6 @@ enum err store_connection_end(struct store *s, const char *port, uint64_t epoch,
 }
 
 // -- reading back --------------------------------------------------------------------------------------------------------
-struct conn_row {
-	struct snap snap;
-	uint64_t seq;
-};
-
 static enum err conn_load(struct snap *n, sqlite3_stmt *st, struct why *why)
 {
 	struct row r;
@@ -217,6 +213,7 @@ static enum err ring_load(struct snap *n, sqlite3_stmt *st, struct why *why)
 	g->started = row_bool(&r);
 	g->enabled = row_bool(&r);
 	g->ever_disabled = row_bool(&r);
+	g->ran = row_bool(&r);
 	g->kick = (uint8_t)row_max(&r, UINT8_MAX);
 	g->call = (uint8_t)row_max(&r, UINT8_MAX);
 	g->err = (uint8_t)row_max(&r, UINT8_MAX);
@@ -246,11 +243,10 @@ static enum err part_load(struct store *s, enum stmt id, struct snap *n,
 	return e;
 }
 
-static enum err conn_load_all(struct store *s, sqlite3_stmt *st, struct conn_row *c, struct why *why)
+static enum err conn_load_all(struct store *s, sqlite3_stmt *st, struct store_connection *c, struct why *why)
 {
 	struct row r;
 	char boot[sizeof(s->boot)];
-	uint8_t reply[REPLY_MAX];
 	memset(c, 0, sizeof(*c));
 	row_start(&r, st, 0, T_APPLIED);
 	c->snap.epoch = row_max(&r, COUNTER_MAX);
@@ -258,7 +254,7 @@ static enum err conn_load_all(struct store *s, sqlite3_stmt *st, struct conn_row
 	row_copy(&r, boot, sizeof(boot));
 	row_max(&r, COUNTER_MAX);
 	c->seq = row_max(&r, COUNTER_MAX);
-	row_blob(&r, reply, sizeof(reply));
+	c->reply_len = (uint32_t)row_blob(&r, c->reply, sizeof(c->reply));
 	enum err e = row_seal(&r, "connection", why);
 	if (e == OK)
 		e = part_load(s, S_CONN_GET, &c->snap, conn_load, why);
@@ -274,14 +270,14 @@ static enum err conn_load_all(struct store *s, sqlite3_stmt *st, struct conn_row
 }
 
 struct conn_walk {
-	struct vec good; // of struct conn_row
+	struct vec good; // of struct store_connection
 	struct vec bad; // of epochs
 };
 
 static enum err on_conn(struct store *s, sqlite3_stmt *st, void *arg, struct why *why)
 {
 	struct conn_walk *w = arg;
-	struct conn_row c;
+	struct store_connection c;
 	enum err e = conn_load_all(s, st, &c, why);
 	if (!w || (e != OK && e != REFUSED))
 		return e;
@@ -308,21 +304,38 @@ static void conns_drop(struct store *s, const struct vec *bad)
 	txn_end(s, e, NULL);
 }
 
-enum err store_each_connection(struct store *s, store_snap_fn *fn, void *arg, struct why *why)
+enum err store_each_adoptable(struct store *s, store_connection_fn *fn, void *arg, struct why *why)
 {
-	struct conn_walk w = { .good.item = sizeof(struct conn_row), .bad.item = sizeof(int64_t) };
+	struct conn_walk w = { .good.item = sizeof(struct store_connection), .bad.item = sizeof(int64_t) };
 	struct scan sc = { .bad = 0 };
-	sqlite3_bind_int64(s->stmt[S_APPLIED_LIFE], 1, (sqlite3_int64)s->life - 1);
+	sqlite3_bind_int64(s->stmt[S_APPLIED_LIFE], 1, (sqlite3_int64)(s->resumed ? s->life : s->life - 1));
 	enum err e = rows_scan(s, s->stmt[S_APPLIED_LIFE], NO_DROP, on_conn, &w, &sc, why);
 	conns_drop(s, &w.bad);
 	if (e == OK) {
-		const struct conn_row *c = (const void *)w.good.items;
+		const struct store_connection *c = (const void *)w.good.items;
 		for (size_t i = 0; i < w.good.n; i++)
-			fn(arg, &c[i].snap, c[i].seq);
+			fn(arg, &c[i]);
 	}
 	free(w.good.items);
 	free(w.bad.items);
 	return scan_end(e, &sc, why);
+}
+
+struct plain {
+	store_snap_fn *fn;
+	void *arg;
+};
+
+static void on_adoptable(void *arg, const struct store_connection *c)
+{
+	const struct plain *p = arg;
+	p->fn(p->arg, &c->snap, c->seq);
+}
+
+enum err store_each_connection(struct store *s, store_snap_fn *fn, void *arg, struct why *why)
+{
+	struct plain p = { fn, arg };
+	return store_each_adoptable(s, on_adoptable, &p, why);
 }
 
 enum err conn_verify(struct store *s, struct scan *sc, struct why *why)

@@ -25,9 +25,9 @@ static const struct dump_table {
 	{ "region", "suixuxuui",
 	  "SELECT port,epoch,idx AS 'index',guest_addr,size,user_addr,mmap_offset,fd_from,fd_n FROM region LEFT JOIN applied USING(epoch) "
 	  "ORDER BY epoch,idx" },
-	{ "ring", "suiiibbbbbfffuuuxxxxx",
-	  "SELECT port,epoch,idx AS 'index',num,base,base_given,has_addr,started,enabled,ever_disabled,kick,call,err,kick_from,call_from,"
-	  "err_from,addr_flags,desc,used,avail,log FROM ring LEFT JOIN applied USING(epoch) ORDER BY epoch,idx" },
+	{ "ring", "suiiibbbbbbfffuuuxxxxx",
+	  "SELECT port,epoch,idx AS 'index',num,base,base_given,has_addr,started,enabled,ever_disabled,ran,kick,call,err,kick_from,"
+	  "call_from,err_from,addr_flags,desc,used,avail,log FROM ring LEFT JOIN applied USING(epoch) ORDER BY epoch,idx" },
 	{ "device", "ssxxxiubxh",
 	  "SELECT port,boot,features_offered,features_acked,protocol_features,compat,generation,pinned,last_base_set,last_base "
 	  "FROM device ORDER BY port" },

@@ -13,7 +13,9 @@
 #define ROW_VERSION 1 // what we write
 #define ROW_OLDEST 1 // the oldest version that may read what we write
 #define COUNTER_MAX (INT64_C(1) << 62) // stored counters above are damage, not use
-#define REPLY_MAX 512 // bytes of a stored reply
+#define LIFE_MAX ((UINT64_C(1) << 29) - 1) // a life and a number of 32 bits are an epoch: see store.h
+#define EPOCH_LOW_END (UINT64_C(1) << 32) // our own numbers are below it,
+#define EPOCH_HIGH (UINT64_C(1) << 61) // or from here on
 #define SPEC_MAX 4096
 #define JSON_MAX (256 * 1024)
 
@@ -46,6 +48,7 @@ struct store {
 	enum store_durability dur;
 	char boot[40]; // this boot's id
 	uint64_t life; // this life of the daemon: keeper_epoch
+	bool resumed; // it had begun before this store was opened
 	uint64_t next_epoch, next_migration, next_event;
 	uint64_t epoch; // of the block that was taken from next_epoch, the next one to give out
 	unsigned epochs_left;
@@ -70,7 +73,8 @@ enum err owed_put(struct store *s, const struct store_owed *o, struct why *why);
 enum err meta_put(struct store *s, struct why *why);
 
 // lock.c, aside.c ----------------------------------------------------------------------------------------------------------
-enum err lock_dir(struct store *s, struct why *why);
+// Take DIR/lock, or take over the one that as->lock_fd holds.
+enum err lock_dir(struct store *s, const struct store_life *as, struct why *why);
 // Is DIR/lock of this database file held? REFUSED with the pid.
 enum err lock_probe(const char *db_path, struct why *why);
 // REFUSED: what is at s->path can't be a database (why); OURS: it can't be opened; *exists tells if there is one.

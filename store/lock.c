@@ -47,7 +47,18 @@ static enum err lock_held(int fd, const char *dir, struct why *why)
 	return refuse(why, "%s is in use by another daemon", dir);
 }
 
-enum err lock_dir(struct store *s, struct why *why)
+// What was handed in must be the file that others would try to lock.
+static enum err lock_is(int fd, const char *path, struct why *why)
+{
+	struct stat held, there;
+	if (fstat(fd, &held) < 0 || lstat(path, &there) < 0 || held.st_dev != there.st_dev || held.st_ino != there.st_ino)
+		return refuse(why, "the lock that was handed over is not %s", path);
+	if (fd_set_cloexec(fd) < 0)
+		return ours(why, "can't use the lock that was handed over: %s", strerror(errno));
+	return OK;
+}
+
+enum err lock_dir(struct store *s, const struct store_life *as, struct why *why)
 {
 	char path[sizeof(s->dir) + 8];
 	char pid[24];
@@ -55,19 +66,18 @@ enum err lock_dir(struct store *s, struct why *why)
 	if (e != OK)
 		return e;
 	snprintf(path, sizeof(path), "%s/lock", s->dir);
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
-	if (fd < 0)
-		return ours(why, "can't open %s: %s", path, strerror(errno));
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		e = errno == EWOULDBLOCK ? lock_held(fd, s->dir, why) : ours(why, "can't lock %s: %s", path, strerror(errno));
-		fd_reset(&fd);
+	if (s->lock_fd < 0)
+		s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+	else if ((e = lock_is(s->lock_fd, path, why)) != OK)
 		return e;
-	}
+	if (s->lock_fd < 0)
+		return ours(why, "can't open %s: %s", path, strerror(errno));
+	if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0) // of an open file that has it: nothing changes
+		return errno == EWOULDBLOCK ? lock_held(s->lock_fd, s->dir, why) : ours(why, "can't lock %s: %s", path, strerror(errno));
 	// On a full disk the lock holds all the same, without a pid to tell.
-	int n = snprintf(pid, sizeof(pid), "%ld\n", (long)getpid());
-	if (ftruncate(fd, 0) < 0 || pwrite(fd, pid, (size_t)n, 0) != n)
+	int n = snprintf(pid, sizeof(pid), "%ld\n", as->pid > 0 ? (long)as->pid : (long)getpid());
+	if (ftruncate(s->lock_fd, 0) < 0 || pwrite(s->lock_fd, pid, (size_t)n, 0) != n)
 		errno = 0;
-	s->lock_fd = fd;
 	return OK;
 }
 

@@ -57,6 +57,14 @@ static const char *const steps[] = {
 	"kick_from INTEGER NOT NULL,call_from INTEGER NOT NULL,err_from INTEGER NOT NULL,"
 	"addr_flags INTEGER NOT NULL,desc INTEGER NOT NULL,used INTEGER NOT NULL,avail INTEGER NOT NULL,"
 	"log INTEGER NOT NULL," SEAL ",PRIMARY KEY(epoch,idx))STRICT,WITHOUT ROWID;",
+	// Whether a ring ran. No keeper is older than this step, so no connection outlived the process that wrote its rows.
+	"DROP TABLE ring;DELETE FROM applied;"
+	"CREATE TABLE ring(epoch INTEGER NOT NULL,idx INTEGER NOT NULL,num INTEGER NOT NULL,base INTEGER NOT NULL,"
+	"base_given INTEGER NOT NULL,has_addr INTEGER NOT NULL,started INTEGER NOT NULL,enabled INTEGER NOT NULL,"
+	"ever_disabled INTEGER NOT NULL,ran INTEGER NOT NULL,kick INTEGER NOT NULL,call INTEGER NOT NULL,err INTEGER NOT NULL,"
+	"kick_from INTEGER NOT NULL,call_from INTEGER NOT NULL,err_from INTEGER NOT NULL,"
+	"addr_flags INTEGER NOT NULL,desc INTEGER NOT NULL,used INTEGER NOT NULL,avail INTEGER NOT NULL,"
+	"log INTEGER NOT NULL," SEAL ",PRIMARY KEY(epoch,idx))STRICT,WITHOUT ROWID;",
 };
 #define SCHEMA_VERSION ((int)ARRAY_LEN(steps))
 

@@ -8,8 +8,8 @@
 	"log_offset,log_from,bell_from"
 #define REGION_COLS "epoch,idx,guest_addr,size,user_addr,mmap_offset,fd_from,fd_n"
 #define RING_COLS                                                                                                \
-	"epoch,idx,num,base,base_given,has_addr,started,enabled,ever_disabled,kick,call,err,kick_from,call_from," \
-	"err_from,addr_flags,desc,used,avail,log"
+	"epoch,idx,num,base,base_given,has_addr,started,enabled,ever_disabled,ran,kick,call,err,kick_from," \
+	"call_from,err_from,addr_flags,desc,used,avail,log"
 #define DEVICE_COLS                                                                                        \
 	"port,boot,features_offered,features_acked,protocol_features,compat,generation,pinned,last_base_set," \
 	"last_base"
@@ -33,7 +33,7 @@ static const char *const text[S_COUNT] = {
 			  "WHERE excluded.seq>seq AND excluded.port=port",
 	[S_CONN_PUT] = "REPLACE INTO conn(epoch," CONN_COLS SEAL ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
 	[S_REGION_PUT] = "REPLACE INTO region(" REGION_COLS SEAL ") VALUES(?,?,?,?,?,?,?,?,?,?,?)",
-	[S_RING_PUT] = "REPLACE INTO ring(" RING_COLS SEAL ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+	[S_RING_PUT] = "REPLACE INTO ring(" RING_COLS SEAL ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
 	[S_APPLIED_ALL] = "SELECT epoch,port,boot,life,seq,reply" SEAL " FROM applied ORDER BY epoch",
 	[S_APPLIED_LIFE] = "SELECT epoch,port,boot,life,seq,reply" SEAL " FROM applied WHERE life=? ORDER BY epoch",
 	[S_CONN_GET] = "SELECT epoch," CONN_COLS SEAL " FROM conn WHERE epoch=?",

@@ -147,8 +147,14 @@ static enum err db_configure(struct store *s, struct why *why)
 	return OK;
 }
 
-// Begin this life: count it, and let go of connections that no living front end can mean.
-static enum err life_begin(struct store *s, struct store_opened *how, struct why *why)
+// What the counter may be, so that no block from here on meets numbers that are given outside.
+static uint64_t epoch_free(uint64_t next)
+{
+	return next > EPOCH_LOW_END - EPOCH_BLOCK && next < EPOCH_HIGH ? EPOCH_HIGH + next : next;
+}
+
+// Begin this life: count it, and let go of connections that no living front end can mean. Or go on with the one that is asked for.
+static enum err life_begin(struct store *s, uint64_t asked, struct store_opened *how, struct why *why)
 {
 	sqlite3_stmt *st = s->stmt[S_META_GET];
 	int rc = sqlite3_step(st);
@@ -159,12 +165,14 @@ static enum err life_begin(struct store *s, struct store_opened *how, struct why
 		row_start(&r, st, 0, T_META);
 		row_max(&r, 1);
 		row_copy(&r, boot, sizeof(boot));
-		s->life = row_max(&r, COUNTER_MAX);
+		s->life = row_max(&r, LIFE_MAX - 1);
 		s->next_epoch = row_max(&r, COUNTER_MAX);
 		s->next_migration = row_max(&r, COUNTER_MAX);
 		e = row_seal(&r, "counters", why);
+		bool same = e == OK && strcmp(boot, s->boot) == 0;
+		how->resumed = same && asked != 0 && asked == s->life;
 		// Where the kernel does not tell its boot, each life counts as one of another.
-		how->same_boot = e == OK && strcmp(boot, s->boot) == 0 && strcmp(boot, "unknown") != 0;
+		how->same_boot = same && (how->resumed || strcmp(boot, "unknown") != 0);
 	} else if (rc != SQLITE_DONE) {
 		e = db_failed(s, rc, why);
 	} else if (!how->fresh && !how->set_aside) {
@@ -175,9 +183,11 @@ static enum err life_begin(struct store *s, struct store_opened *how, struct why
 		e = txn_begin(s, why);
 	if (e != OK)
 		return e;
-	s->life++;
-	s->epoch = s->next_epoch; // a block of them now: a front end can connect while the disk is full
-	s->next_epoch += EPOCH_BLOCK;
+	s->resumed = how->resumed;
+	if (!s->resumed)
+		s->life = (s->life > asked ? s->life : asked) + 1; // what was numbered with the life that is lost stays unique
+	s->epoch = epoch_free(s->next_epoch); // a block of them now: a front end can connect while the disk is full
+	s->next_epoch = s->epoch + EPOCH_BLOCK;
 	s->epochs_left = EPOCH_BLOCK;
 	e = meta_put(s, why);
 	st = s->stmt[S_APPLIED_OLD];
@@ -202,12 +212,12 @@ static enum err event_last(struct store *s, struct why *why)
 	return rc == SQLITE_ROW ? OK : db_failed(s, rc, why);
 }
 
-static enum err db_begin(struct store *s, struct store_opened *how, struct why *why)
+static enum err db_begin(struct store *s, uint64_t asked, struct store_opened *how, struct why *why)
 {
 	s->last_rc = SQLITE_OK;
 	enum err e = stmt_prepare_all(s, why);
 	if (e == OK)
-		e = life_begin(s, how, why);
+		e = life_begin(s, asked, how, why);
 	if (e == OK)
 		e = event_last(s, why);
 	if (e == OURS && s->last_rc != SQLITE_OK && file_at_fault(s->last_rc))
@@ -216,14 +226,14 @@ static enum err db_begin(struct store *s, struct store_opened *how, struct why *
 }
 
 // REFUSED: the file must be set aside.
-static enum err db_open(struct store *s, struct store_opened *how, struct why *why)
+static enum err db_open(struct store *s, uint64_t asked, struct store_opened *how, struct why *why)
 {
 	bool exists = false, empty = false;
-	how->same_boot = false;
+	how->same_boot = how->resumed = false;
 	s->life = 0;
 	s->next_migration = 1;
 	// Epochs must not come back although the file that counted them is gone.
-	s->next_epoch = how->set_aside ? (clock_wall_us() >> 20) << 20 : 1;
+	s->next_epoch = how->set_aside ? EPOCH_HIGH + ((clock_wall_us() >> 20) << 20) : 1;
 	s->wal_try = WAL_IDLE;
 	enum err e = file_check(s, &exists, why);
 	if (e == OK)
@@ -232,7 +242,7 @@ static enum err db_open(struct store *s, struct store_opened *how, struct why *w
 		e = schema_bring(s, &empty, why);
 	how->fresh = e == OK && empty && !how->set_aside;
 	if (e == OK)
-		e = db_begin(s, how, why);
+		e = db_begin(s, asked, how, why);
 	if (e == OK)
 		sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
 	else
@@ -240,20 +250,20 @@ static enum err db_open(struct store *s, struct store_opened *how, struct why *w
 	return e;
 }
 
-static enum err store_start(struct store *s, struct store_opened *how, struct why *why)
+static enum err store_start(struct store *s, const struct store_life *as, struct store_opened *how, struct why *why)
 {
-	enum err e = lock_dir(s, why);
+	enum err e = lock_dir(s, as, why);
 	if (e != OK)
 		return e;
 	struct why unusable = { "" };
-	e = db_open(s, how, &unusable);
+	e = db_open(s, as->life, how, &unusable);
 	if (e == REFUSED) {
 		e = set_aside(s, how->aside_path, sizeof(how->aside_path), why);
 		if (e != OK)
 			return e;
 		how->set_aside = true;
 		how->aside_why = unusable;
-		e = db_open(s, how, &unusable);
+		e = db_open(s, as->life, how, &unusable);
 	}
 	how->keeper_epoch = s->life;
 	// A second refusal is about the file that we have just made.
@@ -262,22 +272,33 @@ static enum err store_start(struct store *s, struct store_opened *how, struct wh
 
 enum err store_open(struct store **out, const char *dir, enum store_durability dur, struct store_opened *how, struct why *why)
 {
+	return store_open_as(out, dir, dur, &(struct store_life){ .lock_fd = -1 }, how, why);
+}
+
+enum err store_open_as(struct store **out, const char *dir, enum store_durability dur, const struct store_life *as,
+		       struct store_opened *how, struct why *why)
+{
+	int lock_fd = as->lock_fd;
 	*out = NULL;
 	memset(how, 0, sizeof(*how));
 	struct store *s = calloc(1, sizeof(*s));
-	if (!s)
+	if (!s) {
+		fd_reset(&lock_fd);
 		return ours(why, "out of memory");
-	s->lock_fd = -1;
+	}
+	s->lock_fd = lock_fd;
 	s->dur = dur;
 	snprintf(s->boot, sizeof(s->boot), "%s", clock_boot_id());
 	size_t len = strlen(dir);
 	enum err e = OK;
 	if (len == 0 || len >= sizeof(s->dir))
 		e = ours(why, "the state directory's path is empty or longer than %zu bytes", sizeof(s->dir) - 1);
+	if (as->life >= LIFE_MAX)
+		e = ours(why, "life %llu is out of range", (unsigned long long)as->life);
 	if (e == OK) {
 		memcpy(s->dir, dir, len + 1);
 		snprintf(s->path, sizeof(s->path), "%s/state.db", s->dir);
-		e = store_start(s, how, why);
+		e = store_start(s, as, how, why);
 	}
 	if (e != OK) {
 		fd_reset(&s->lock_fd);
@@ -295,6 +316,11 @@ void store_close(struct store *s)
 	db_close(s);
 	fd_reset(&s->lock_fd);
 	free(s);
+}
+
+int store_lock_fd(const struct store *s)
+{
+	return s->lock_fd;
 }
 
 // -- counters ---------------------------------------------------------------------------------------------------------
@@ -316,6 +342,7 @@ static enum err counter_next(struct store *s, uint64_t *counter, uint64_t step, 
 enum err store_next_epoch(struct store *s, uint64_t *epoch, struct why *why)
 {
 	if (s->epochs_left == 0) {
+		s->next_epoch = epoch_free(s->next_epoch);
 		enum err e = counter_next(s, &s->next_epoch, EPOCH_BLOCK, &s->epoch, why);
 		if (e != OK)
 			return e;

@@ -7,7 +7,7 @@
 static bool ring_same(const struct snap_ring *a, const struct snap_ring *b)
 {
 	return a->num == b->num && a->base == b->base && a->base_given == b->base_given && a->has_addr == b->has_addr &&
-	       a->started == b->started && a->enabled == b->enabled && a->ever_disabled == b->ever_disabled &&
+	       a->started == b->started && a->enabled == b->enabled && a->ever_disabled == b->ever_disabled && a->ran == b->ran &&
 	       a->kick == b->kick && a->call == b->call && a->err == b->err && a->kick_from == b->kick_from &&
 	       a->call_from == b->call_from && a->err_from == b->err_from && a->addr_flags == b->addr_flags &&
 	       a->desc == b->desc && a->used == b->used && a->avail == b->avail && a->log == b->log;

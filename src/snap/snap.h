@@ -31,6 +31,7 @@ struct snap_ring {
 	bool started; // kick given and not stopped since
 	bool enabled;
 	bool ever_disabled; // an explicit SET_VRING_ENABLE 0 came last: TX is discarded, not parked
+	bool ran; // it was given to the datapath since it started: guest memory knows its position, base is history
 	uint8_t kick, call, err; // enum snap_fd
 	uint64_t kick_from, call_from, err_from; // names; each the only descriptor of its message
 	uint32_t addr_flags; // VU_VRING_F_LOG

@@ -84,6 +84,7 @@ static void load_ring(struct load *l, const json_t *o)
 		.started = num(o, "started"),
 		.enabled = num(o, "enabled"),
 		.ever_disabled = num(o, "ever_disabled"),
+		.ran = num(o, "ran"),
 		.kick = kind(o, "kick"),
 		.call = kind(o, "call"),
 		.err = kind(o, "err"),

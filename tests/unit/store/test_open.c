@@ -217,10 +217,10 @@ static void foreign_schema(void **state)
 	(void)state;
 	filled(false);
 	sql("CREATE TRIGGER x AFTER INSERT ON ring BEGIN DELETE FROM applied; END");
-	aside_because("its tables are not those of schema 2");
+	aside_because("its tables are not those of schema 3");
 	filled(false);
 	sql("DROP TABLE ring");
-	aside_because("its tables are not those of schema 2");
+	aside_because("its tables are not those of schema 3");
 	filled(false);
 	sql("DELETE FROM meta");
 	aside_because("counters are missing");
@@ -240,34 +240,43 @@ static void newer_schema(void **state)
 	aside_because("schema 9 is newer than this version reads");
 }
 
-// A database as version 1 left it: what outlives a process is kept, what does not goes, and nothing is set aside.
-static void older_schema(void **state)
+#define OLD_SEAL "v INTEGER NOT NULL,oldest INTEGER NOT NULL,sum INTEGER NOT NULL"
+// What versions 1 and 2 had that is another table today.
+static const char *const older[] = {
+	"DROP TABLE conn;DROP TABLE region;DROP TABLE ring;"
+	"CREATE TABLE conn(epoch INTEGER PRIMARY KEY,features_offered INTEGER NOT NULL,has_features INTEGER NOT NULL,"
+	"features_acked INTEGER NOT NULL,has_protocol INTEGER NOT NULL,protocol_features INTEGER NOT NULL,"
+	"owned INTEGER NOT NULL,mtu INTEGER NOT NULL,has_log INTEGER NOT NULL,log_size INTEGER NOT NULL,"
+	"log_offset INTEGER NOT NULL," OLD_SEAL ")STRICT;"
+	"CREATE TABLE region(epoch INTEGER NOT NULL,idx INTEGER NOT NULL,guest_addr INTEGER NOT NULL,size INTEGER NOT NULL,"
+	"user_addr INTEGER NOT NULL,mmap_offset INTEGER NOT NULL," OLD_SEAL ",PRIMARY KEY(epoch,idx))STRICT,WITHOUT ROWID;"
+	"CREATE TABLE ring(epoch INTEGER NOT NULL,idx INTEGER NOT NULL,num INTEGER NOT NULL,base INTEGER NOT NULL,"
+	"base_given INTEGER NOT NULL,has_addr INTEGER NOT NULL,started INTEGER NOT NULL,enabled INTEGER NOT NULL,"
+	"ever_disabled INTEGER NOT NULL,kick INTEGER NOT NULL,call INTEGER NOT NULL,err INTEGER NOT NULL,"
+	"addr_flags INTEGER NOT NULL,desc INTEGER NOT NULL,used INTEGER NOT NULL,avail INTEGER NOT NULL,"
+	"log INTEGER NOT NULL," OLD_SEAL ",PRIMARY KEY(epoch,idx))STRICT,WITHOUT ROWID;"
+	"PRAGMA user_version=1",
+	"DROP TABLE ring;"
+	"CREATE TABLE ring(epoch INTEGER NOT NULL,idx INTEGER NOT NULL,num INTEGER NOT NULL,base INTEGER NOT NULL,"
+	"base_given INTEGER NOT NULL,has_addr INTEGER NOT NULL,started INTEGER NOT NULL,enabled INTEGER NOT NULL,"
+	"ever_disabled INTEGER NOT NULL,kick INTEGER NOT NULL,call INTEGER NOT NULL,err INTEGER NOT NULL,"
+	"kick_from INTEGER NOT NULL,call_from INTEGER NOT NULL,err_from INTEGER NOT NULL,"
+	"addr_flags INTEGER NOT NULL,desc INTEGER NOT NULL,used INTEGER NOT NULL,avail INTEGER NOT NULL,"
+	"log INTEGER NOT NULL," OLD_SEAL ",PRIMARY KEY(epoch,idx))STRICT,WITHOUT ROWID;"
+	"PRAGMA user_version=2",
+};
+
+// A database as an older version left it: what outlives a process is kept, what does not goes, and nothing is set aside.
+static void older_schema(unsigned version)
 {
-	static const char seal[] = "v INTEGER NOT NULL,oldest INTEGER NOT NULL,sum INTEGER NOT NULL";
-	char text[4000];
 	struct store_opened how;
 	struct store *s = NULL;
 	unsigned findings = 9;
-	(void)state;
 	filled(false);
 	assert_int_equal(store_open(&s, dir, STORE_PROCESS, &how, &why), OK);
 	assert_int_equal(store_port_put(s, "kept", "vhost-user,id=kept", &why), OK);
 	store_close(s);
-	snprintf(text, sizeof(text),
-		 "DROP TABLE conn;DROP TABLE region;DROP TABLE ring;"
-		 "CREATE TABLE conn(epoch INTEGER PRIMARY KEY,features_offered INTEGER NOT NULL,has_features INTEGER NOT NULL,"
-		 "features_acked INTEGER NOT NULL,has_protocol INTEGER NOT NULL,protocol_features INTEGER NOT NULL,"
-		 "owned INTEGER NOT NULL,mtu INTEGER NOT NULL,has_log INTEGER NOT NULL,log_size INTEGER NOT NULL,"
-		 "log_offset INTEGER NOT NULL,%s)STRICT;"
-		 "CREATE TABLE region(epoch INTEGER NOT NULL,idx INTEGER NOT NULL,guest_addr INTEGER NOT NULL,size INTEGER NOT NULL,"
-		 "user_addr INTEGER NOT NULL,mmap_offset INTEGER NOT NULL,%s,PRIMARY KEY(epoch,idx))STRICT,WITHOUT ROWID;"
-		 "CREATE TABLE ring(epoch INTEGER NOT NULL,idx INTEGER NOT NULL,num INTEGER NOT NULL,base INTEGER NOT NULL,"
-		 "base_given INTEGER NOT NULL,has_addr INTEGER NOT NULL,started INTEGER NOT NULL,enabled INTEGER NOT NULL,"
-		 "ever_disabled INTEGER NOT NULL,kick INTEGER NOT NULL,call INTEGER NOT NULL,err INTEGER NOT NULL,"
-		 "addr_flags INTEGER NOT NULL,desc INTEGER NOT NULL,used INTEGER NOT NULL,avail INTEGER NOT NULL,"
-		 "log INTEGER NOT NULL,%s,PRIMARY KEY(epoch,idx))STRICT,WITHOUT ROWID;"
-		 "PRAGMA user_version=1", seal, seal, seal);
-	sql(text);
+	sql(older[version - 1]);
 	assert_int_equal(store_open(&s, dir, STORE_PROCESS, &how, &why), OK);
 	assert_false(how.set_aside);
 	assert_false(how.fresh);
@@ -280,6 +289,18 @@ static void older_schema(void **state)
 	snap_at(&a, 500, 1);
 	assert_int_equal(store_commit(s, &a, SNAP_CONN | SNAP_MEM | SNAP_RING(0), 1, NULL, 0, &why), OK);
 	store_close(s);
+}
+
+static void schema_1(void **state)
+{
+	(void)state;
+	older_schema(1);
+}
+
+static void schema_2(void **state)
+{
+	(void)state;
+	older_schema(2);
 }
 
 static void no_regular_file(void **state)
@@ -383,7 +404,8 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	static const struct CMUnitTest tests[] = {
-		T(fresh_and_modes), T(second_opener), T(not_a_database), T(foreign_database), T(foreign_schema), T(newer_schema), T(older_schema),
+		T(fresh_and_modes), T(second_opener), T(not_a_database), T(foreign_database), T(foreign_schema), T(newer_schema), T(schema_1),
+		T(schema_2),
 		T(no_regular_file), T(log_alone), T(truncated), T(log_truncated), T(bits_flipped),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -473,7 +473,7 @@ static void dump_is_exact(void **state)
 	assert_int_equal(store_dump(s, on_line, &live, &why), OK);
 	assert_non_null(strstr(live.text, "{\"table\":\"ring\",\"port\":\"vm0\",\"epoch\":5,\"index\":1,\"num\":256,\"base\":3,"
 					  "\"base_given\":true,\"has_addr\":true,\"started\":false,\"enabled\":false,"
-					  "\"ever_disabled\":false,\"kick\":\"given\",\"call\":\"unset\",\"err\":\"unset\","
+					  "\"ever_disabled\":false,\"ran\":false,\"kick\":\"given\",\"call\":\"unset\",\"err\":\"unset\","
 					  "\"kick_from\":11,\"call_from\":12,\"err_from\":13,\"addr_flags\":\"0x0\",\"desc\":\"0x3\",\"used\":\"0x4\",\"avail\":\"0x5\",\"log\":\"0x0\"}\n"));
 	assert_non_null(strstr(live.text, "\"seq\":3,\"reply\":\"ab01\",\"features_offered\":\"0xffffffffffffffff\","
 					  "\"has_features\":true,\"features_acked\":\"0x3\""));

@@ -43,7 +43,7 @@ void snap_at(struct snap *s, uint64_t epoch, uint64_t seq)
 		s->region[i] = (struct snap_region){ .guest_addr = i << 30, .size = seq + 1, .user_addr = seq << 12,
 						    .from = seq + 7, .from_n = i };
 	for (unsigned i = 0; i < 4; i++)
-		s->ring[i] = (struct snap_ring){ .num = 256, .base = seq & 0xffff, .base_given = true, .has_addr = true,
+		s->ring[i] = (struct snap_ring){ .num = 256, .base = seq & 0xffff, .base_given = true, .has_addr = true, .ran = i == 2,
 						 .kick = SNAP_FD_GIVEN, .kick_from = seq + 8, .call_from = seq + 9,
 						 .err_from = seq + 10, .desc = seq, .used = seq + 1, .avail = seq + 2 };
 }
