@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "base/crash.h"
 #include "base/fd.h"
 #include "dev/dev_int.h"
 
@@ -68,6 +69,7 @@ void dev_give_up(struct dev *dev)
 	// A log of a sane size is filled as a whole; of an absurd one, which would take minutes, what can have been written.
 	if (dev->log->n_bytes <= WHOLE_LOG) {
 		dirty_fill(dev->log, 0, UINT64_MAX);
+		crash_here(CRASH_log_filled);
 		return;
 	}
 	for (unsigned i = 0; dev->mem && i < dev->mem->n; i++)
@@ -75,6 +77,7 @@ void dev_give_up(struct dev *dev)
 	for (unsigned q = 0; q < dev->n_rings; q++) // where the used ring is logged may lie outside
 		if (dev->snap.ring[q].has_addr && (dev->snap.ring[q].addr_flags & VU_VRING_F_LOG))
 			dirty_fill(dev->log, dev->snap.ring[q].log, dev_packed(&dev->snap) ? PEVENT_BYTES : VUSED_BYTES(dev->snap.ring[q].num));
+	crash_here(CRASH_log_filled);
 }
 
 void dev_event(struct dev *dev, enum dev_event ev, unsigned q, const char *fmt, ...)

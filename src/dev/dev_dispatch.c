@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "base/crash.h"
 #include "base/fd.h"
 #include "dev/dev_int.h"
 #include "wire/vu_reply.h"
@@ -141,6 +142,7 @@ static void run(struct dev *dev, struct dev_req *req, struct dev_reply *reply)
 	if (e == OK)
 		e = dev_ring_plan(dev, &txn, &why);
 	if (e == OK) {
+		crash_here(CRASH_msg_planned);
 		build_reply(dev, req, &txn, reply);
 		e = commit(dev, req, &txn, reply, &why);
 		if (e != OK && req->row->refusal == VU_ANSWER) { // the answer is owed whatever happens to us
@@ -153,12 +155,15 @@ static void run(struct dev *dev, struct dev_req *req, struct dev_reply *reply)
 		refuse_message(dev, req, e, reply, &why);
 		return;
 	}
+	crash_here(CRASH_msg_committed);
 	dev_apply(dev, &txn);
+	crash_here(CRASH_msg_applied);
 }
 
 void dev_handle(struct dev *dev, struct dev_msg *msg, struct dev_reply *reply)
 {
 	memset(reply, 0, sizeof(*reply));
+	crash_here(CRASH_msg_taken);
 	struct vu_session s = session_of(dev);
 	struct vu_request vr = { msg->hdr, msg->payload, msg->n_fds, msg->fds_truncated };
 	union vu_body body;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "dirty/dirty.h"
+#include "guest/gcrash.h"
 #include "guest/gwrite_packed.h"
 #include "guest/playout.h"
 #include "guest/vlayout.h"
@@ -150,10 +151,13 @@ static inline void used_elem_store(struct vring *r, uint16_t at, uint32_t id, ui
 
 static void used_idx_begin(struct vring *r, uint16_t next)
 {
+	bool dest = gcrash_fills(r);
 	pending_flush(r);
+	gcrash(dest, CRASH_frame_logged);
 	r->last_used = next;
 	atomic_store_explicit((_Atomic uint16_t *)store_at(r->used + VUSED_IDX), next, memory_order_release);
 	r->idx_unlogged = logs_used(r) && LOG_USEDIDX;
+	gcrash(dest, CRASH_frame_shown);
 }
 
 void gwrite_fence(void)
@@ -192,6 +196,7 @@ void gwrite_stage_used(struct vring *r, const struct gwrite_used *elems, unsigne
 
 void gwrite_show(struct vring *r, unsigned n)
 {
+	gcrash(gcrash_fills(r), CRASH_frame_filled);
 	pending_mark(r);
 	used_idx_begin(r, (uint16_t)(r->last_used + n));
 }
@@ -200,6 +205,7 @@ void gwrite_publish_used(struct vring *r, const struct gwrite_used *elems, unsig
 {
 	for (unsigned i = 0; i < n; i++)
 		used_elem_store(r, (uint16_t)(r->last_used + i), elems[i].id, elems[i].len);
+	gcrash(gcrash_fills(r), CRASH_frame_filled);
 	used_idx_publish(r, (uint16_t)(r->last_used + n));
 }
 
@@ -249,6 +255,7 @@ void gwrite_frames(struct vring *r, const struct gwrite_frame *f, unsigned n)
 		copy_body(to + hdr_len + 16, f->src + 16, f->len - 16);
 		if (r->log && LOG_FRAMES)
 			pending_add(r, f->gpa, hdr_len + f->len);
+		gcrash(true, CRASH_frame_copied);
 	}
 }
 
@@ -326,21 +333,6 @@ static inline uint64_t pdesc_word(const struct gwrite_used *e, uint64_t lap)
 	return lap | (uint64_t)(e->id & 0xffff) << 32 | e->len | (e->len ? (uint64_t)VDESC_F_WRITE << 48 : 0);
 }
 
-#ifdef VRINGD_MUTANT_DIE_STAGED // a crash at the worst point: the others of a batch are written, the first is not
-#include <signal.h>
-static void die_staged(unsigned n)
-{
-	static unsigned batches;
-	if (n > 1 && ++batches % 20 == 0)
-		raise(SIGKILL);
-}
-#else
-static inline void die_staged(unsigned n)
-{
-	(void)n;
-}
-#endif
-
 void gwrite_packed_fill(struct pring *p, const struct gwrite_used *elems, unsigned n)
 {
 	const uint8_t *const ring = p->ring;
@@ -370,14 +362,17 @@ void gwrite_packed_fill(struct pring *p, const struct gwrite_used *elems, unsign
 		pdesc_log(p, from + late, slots - late);
 	p->at.fill = (struct ppos){ (uint16_t)slot, p->at.fill.wrap ^ (laps & 1) };
 	p->out = (uint16_t)(p->out - slots);
-	die_staged(n);
+	gcrash(gcrash_fills(&p->v), CRASH_frame_filled);
 }
 
 static void pdesc_show(struct pring *p)
 {
 	if (p->at.fill.slot == p->at.used.slot && p->at.fill.wrap == p->at.used.wrap)
 		return;
+	bool dest = gcrash_fills(&p->v);
+	gcrash(dest, CRASH_frame_logged);
 	pdesc_store(p->ring + (size_t)p->at.used.slot * VDESC_SIZE, p->first, memory_order_release);
+	gcrash(dest, CRASH_frame_shown);
 	p->unlogged = p->at.used;
 	p->v.idx_unlogged = logs_used(&p->v) && LOG_PFIRST;
 	p->at.used = p->at.fill;

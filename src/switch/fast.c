@@ -14,6 +14,7 @@
 // of ports and rings, which the control thread changes only where it then waits for this turn to end (dp_sync).
 #include <string.h>
 
+#include "base/crash.h"
 #include "dirty/dirty.h"
 #include "guest/mem.h"
 #include "net/eth.h"
@@ -246,6 +247,7 @@ static void finish(struct worker *w, struct bucket *b)
 	ring_settle(b->ring);
 	if (b->n == 0)
 		return;
+	crash_here(CRASH_frame_settled);
 	ctr_add(&c->out_frames, b->n);
 	ctr_add(&c->out_bytes, b->bytes);
 	dp_seen(b->port, DP_NOTE_FIRST_OUT, &b->port->first_out_us);
@@ -311,6 +313,7 @@ unsigned fast_run(struct worker *w, struct dp_port *port, unsigned pair, struct 
 			if (f->bucket[i].n)
 				ring_show(f->bucket[i].ring, f->bucket[i].n);
 		ring_show(r, n);
+		crash_here(CRASH_frame_returned);
 		gwrite_fence(); // all of it is visible before anybody's wish is read, and before the pages of the indices are logged
 	}
 	for (unsigned i = 0; i < f->n_buckets; i++) {

@@ -2,6 +2,7 @@
 // Everything taken is completed by rxsess_flush before the data thread's turn ends.
 #include <string.h>
 
+#include "base/crash.h"
 #include "dirty/dirty.h"
 #include "guest/mem.h"
 #include "switch/dp_int.h"
@@ -62,6 +63,7 @@ static void publish(struct rxsess *s)
 	if (s->n == 0)
 		return;
 	ring_publish(s->ring, s->elem, s->n);
+	crash_here(CRASH_frame_settled);
 	s->n = 0;
 }
 
@@ -227,6 +229,7 @@ enum rxput rxsess_put(struct worker *w, struct rxsess *s, struct frame *f)
 		h.flags = 0; // virtio 1.2, 5.1.6.4: nothing but 0 without GUEST_CSUM
 	h.num_buffers = (uint16_t)t.n;
 	copy_frame(w, s, f, &h, linear);
+	crash_here(CRASH_frame_copied);
 	take(s, &t, total);
 	s->frames++;
 	s->bytes += f->len;

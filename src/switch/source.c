@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/crash.h"
 #include "dirty/dirty.h"
 #include "guest/mem.h"
 #include "switch/dp_int.h"
@@ -163,6 +164,7 @@ static void complete(struct worker *w, struct dp_port *port, unsigned pair, stru
 		places += ring_places(r, &w->back[i]);
 	ring_advance(r, places);
 	ring_publish(r, w->back, b->done);
+	crash_here(CRASH_frame_returned);
 	count_in(w, port, pair, b->done, b->bytes);
 	dp_seen(port, DP_NOTE_FIRST_IN, &port->first_in_us);
 	if (ring_wants_call(r))

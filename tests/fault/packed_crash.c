@@ -4,7 +4,7 @@
 //
 //   packed_crash [--caught] [--own] [--kills N] VRINGD     --caught: a build that can't find its place; a ring must stand still
 //
-// A build may die by itself (VRINGD_MUTANT_DIE_STAGED; --own: it must, at least once); one that does not is killed.
+// A build with crash points may die by itself (VRINGD_CRASH; --own: it must, at least once); one that does not is killed.
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,10 +63,12 @@ static void send_some(struct lan *l, unsigned i, struct seen *s)
 	net_tx_flush(n);
 }
 
-// False: the daemon died meanwhile.
-static bool burst(struct lan *l, struct seen *s)
+// False: the daemon died meanwhile. patient: the daemon is given time to move what is sent.
+static bool burst(struct lan *l, struct seen *s, bool patient)
 {
-	for (unsigned k = 0; k < BURST; k++)
+	for (unsigned k = 0; k < BURST; k++) {
+		if (patient)
+			usleep(30);
 		for (unsigned i = 0; i < 2; i++) {
 			send_some(l, i, s);
 			for (unsigned m = 0; m < 12 && take(l, i, s, 0); m++)
@@ -74,6 +76,7 @@ static bool burst(struct lan *l, struct seen *s)
 			if (s->wrong != NULL || !daemon_alive(&l->b->d))
 				return false;
 		}
+	}
 	return true;
 }
 
@@ -107,6 +110,14 @@ static bool talk(struct lan *l, struct seen *s)
 				return false;
 	}
 	return true;
+}
+
+// Something failed: because the daemon died by itself? Its sockets close before it can be waited for.
+static bool died(struct lan *l)
+{
+	for (unsigned i = 0; i < 100 && daemon_alive(&l->b->d); i++)
+		usleep(2000);
+	return !daemon_alive(&l->b->d);
 }
 
 // What can be seen of rings that stand still.
@@ -161,13 +172,13 @@ int main(int argc, char **argv)
 	for (; n < kills && !stuck; n++) {
 		bool alive = true;
 		for (unsigned k = 0; k < 30 && alive; k++)
-			alive = burst(&l, &s);
+			alive = burst(&l, &s, must);
 		own += !alive;
 		if (alive) {
 			usleep((useconds_t)(random() % 300));
 			daemon_kill(&b.d);
 		}
-		while ((stuck = !come_back(&l, &s) || !talk(&l, &s)) && s.wrong == NULL && n < kills && !daemon_alive(&b.d)) {
+		while ((stuck = !come_back(&l, &s) || !talk(&l, &s)) && s.wrong == NULL && n < kills && died(&l)) {
 			own++; // once more meanwhile
 			n++;
 		}

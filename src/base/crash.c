@@ -1,0 +1,112 @@
+#include "base/crash.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+#define STEPS 32u // deaths in one plan
+
+static struct step {
+	unsigned life, nth;
+	enum crash_point point;
+} steps[STEPS];
+static unsigned n_steps;
+static _Atomic unsigned life;
+static _Atomic unsigned passes[CRASH_N];
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+const char *crash_name(enum crash_point p)
+{
+#define CRASH_NAME(name, text) #name,
+	static const char *const names[] = { VRINGD_CRASH_POINTS_LIST(CRASH_NAME) };
+#undef CRASH_NAME
+	return (unsigned)p < CRASH_N ? names[p] : "?";
+}
+
+// The number that text begins with; *end is behind it. False: none, or an absurd one.
+static bool number(const char *text, const char **end, unsigned *out)
+{
+	unsigned n = 0;
+	const char *p = text;
+	for (; *p >= '0' && *p <= '9' && n < 100000000; p++)
+		n = n * 10 + (unsigned)(*p - '0');
+	*end = p;
+	*out = n;
+	return p != text && n < 100000000;
+}
+
+static bool point_of(const char *text, const char **end, enum crash_point *out)
+{
+	size_t len = strcspn(text, ":,");
+	*end = text + len;
+	for (unsigned i = 0; i < CRASH_N; i++)
+		if (strlen(crash_name(i)) == len && memcmp(crash_name(i), text, len) == 0) {
+			*out = i;
+			return true;
+		}
+	return false;
+}
+
+enum err crash_plan(const char *plan, struct why *why)
+{
+	n_steps = 0;
+	if (!plan || !*plan)
+		return OK;
+	for (const char *p = plan;; p++) {
+		struct step *s = &steps[n_steps];
+		if (n_steps == STEPS)
+			return refuse(why, "crash plan \"%s\": more than %u deaths", plan, STEPS);
+		if (!number(p, &p, &s->life) || *p != ':')
+			return refuse(why, "crash plan \"%s\": LIFE: expected at \"%s\"", plan, p);
+		const char *name = p + 1;
+		if (!point_of(name, &p, &s->point) || *p != ':')
+			return refuse(why, "crash plan \"%s\": no point is named \"%s\"", plan, name);
+		if (!number(p + 1, &p, &s->nth) || s->nth == 0)
+			return refuse(why, "crash plan \"%s\": NTH is a number from 1 on, not \"%s\"", plan, p);
+		n_steps++;
+		if (!*p)
+			return OK;
+		if (*p != ',')
+			return refuse(why, "crash plan \"%s\": a comma expected at \"%s\"", plan, p);
+	}
+}
+
+static void from_environment(void)
+{
+	struct why why;
+	if (n_steps == 0 && crash_plan(getenv("VRINGD_CRASH"), &why) != OK) {
+		log_err("%s", why.text);
+		_exit(2);
+	}
+}
+
+void crash_set_life(unsigned n)
+{
+	pthread_once(&once, from_environment);
+	atomic_store(&life, n);
+	for (unsigned i = 0; i < CRASH_N; i++)
+		atomic_store(&passes[i], 0);
+}
+
+bool crash_pass_due(enum crash_point p)
+{
+	pthread_once(&once, from_environment);
+	unsigned nth = atomic_fetch_add(&passes[p], 1) + 1;
+	for (unsigned i = 0; i < n_steps; i++)
+		if (steps[i].point == p && steps[i].nth == nth && steps[i].life == atomic_load(&life))
+			return true;
+	return false;
+}
+
+void crash_pass(enum crash_point p)
+{
+	if (!crash_pass_due(p))
+		return;
+	log_warn("crash point %s: worker %u dies here, as planned", crash_name(p), atomic_load(&life));
+	raise(SIGKILL);
+}

@@ -1,0 +1,91 @@
+// Named places where a test lets a process die. A build with VRINGD_CRASH_POINTS looks at VRINGD_CRASH in the environment:
+//   VRINGD_CRASH=LIFE:POINT:NTH[,LIFE:POINT:NTH]...
+// Worker number LIFE (0 is the first) dies by SIGKILL at its NTH pass of POINT (1 is the first). In any other build the
+// calls are nothing, and nothing of crash.c is linked.
+//
+// A point that is passed in the course of a frame says what is done by then, in both forms of the datapath and with both
+// kinds of ring. What a source's ring is given is passed by the same code and does not count, but for frame_returned.
+#ifndef BASE_CRASH_H
+#define BASE_CRASH_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+
+#define VRINGD_CRASH_POINTS_LIST(X)                                                                   \
+	/* the worker, a message */                                                                   \
+	X(msg_taken, "a message was taken up, nothing was looked at")                                 \
+	X(msg_planned, "all is checked and built aside, nothing is committed")                        \
+	X(msg_committed, "the transition is in the store, nothing of it is true yet")                 \
+	X(msg_applied, "it is true, and not told")                                                    \
+	X(msg_done, "it is told to the keeper")                                                       \
+	/* the worker, taking over */                                                                 \
+	X(adopt_told, "all was received from the keeper")                                             \
+	X(adopt_opened, "the rows were read")                                                         \
+	X(adopt_built, "memory, log and rings are built aside")                                       \
+	X(adopt_leased, "nobody else touches a ring any more")                                        \
+	X(adopt_logged, "what the predecessor may have written is in the log")                        \
+	X(adopt_run, "the rings are published")                                                       \
+	/* the worker, giving up */                                                                   \
+	X(log_filled, "the log is all ones, the socket is not closed")                                \
+	/* the worker, a frame */                                                                     \
+	X(frame_copied, "the payload is in the destination, nothing is logged")                       \
+	X(frame_filled, "its used elements are written (packed: but for the first), nothing is logged") \
+	X(frame_logged, "both are in the log, nothing is shown")                                      \
+	X(frame_shown, "the destination's index is published, its page is not logged")                \
+	X(frame_settled, "that page is logged")                                                       \
+	X(frame_returned, "the source is published")                                                  \
+	/* the keeper; the worker is killed there */                                                  \
+	X(keep_stored, "a message is kept, and not forwarded")                                        \
+	X(keep_sent, "it is forwarded")                                                               \
+	X(keep_got_done, "the worker is done with it, nothing is replied")                            \
+	X(keep_replied, "the reply is written")
+
+#define CRASH_ENUM(name, text) CRASH_##name,
+enum crash_point { VRINGD_CRASH_POINTS_LIST(CRASH_ENUM) CRASH_N };
+#undef CRASH_ENUM
+
+const char *crash_name(enum crash_point p); // "msg_taken"
+
+// What the build with crash points calls; anything may pass from any thread.
+void crash_pass(enum crash_point p);
+bool crash_pass_due(enum crash_point p);
+void crash_set_life(unsigned n);
+// In the place of the environment: NULL or "" for none. REFUSED: it is not written as above.
+enum err crash_plan(const char *plan, struct why *why);
+
+#ifdef VRINGD_CRASH_POINTS
+// Here this process dies, if it shall.
+static inline void crash_here(enum crash_point p)
+{
+	crash_pass(p);
+}
+// Counts the pass, too, but says whether the worker shall die here: for the keeper, which then kills it.
+static inline bool crash_due(enum crash_point p)
+{
+	return crash_pass_due(p);
+}
+// This process is worker number n from now on (0 until then); the keeper: n is the one that it starts now. Passes are
+// counted from 0. A plan in the environment that can't be read ends the process with 2: no test may pass for want of a
+// crash.
+static inline void crash_life(unsigned n)
+{
+	crash_set_life(n);
+}
+#else
+static inline void crash_here(enum crash_point p)
+{
+	(void)p;
+}
+static inline bool crash_due(enum crash_point p)
+{
+	(void)p;
+	return false;
+}
+static inline void crash_life(unsigned n)
+{
+	(void)n;
+}
+#endif
+
+#endif
