@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/cycles.h"
+#include "base/lease.h"
 #include "base/nudge.h"
 #include "switch/dp_int.h"
 
@@ -311,6 +312,9 @@ void *worker_main(void *arg)
 	prctl(PR_SET_TIMERSLACK, 1000UL); // a 50 us stall must not become 100
 	w->tid = (int)syscall(SYS_gettid);
 	struct epoll_event ev[EVENTS];
+	struct lease *lease = w->dp->conf.lease;
+	if (lease && !lease_take(lease, w->index, &w->stop))
+		return NULL; // an earlier worker lives: its rings are not ours
 	w->poll_us = w->dp->conf.poll_us > 0 ? (unsigned)w->dp->conf.poll_us : 0;
 	while (!atomic_load(&w->stop)) {
 		nudge_asleep();
@@ -337,5 +341,7 @@ void *worker_main(void *arg)
 		offline(w);
 	}
 	nudge_end();
+	if (lease)
+		lease_give(lease, w->index);
 	return NULL;
 }

@@ -54,22 +54,14 @@ static void ring_make(struct guestbed *g, unsigned q)
 	ring_restore(g->ring[q], vq_base(v));
 }
 
-void gb_open(struct guestbed *g, struct dp *dp, const struct dp_port_conf *conf, uint64_t features, uint16_t base, bool run)
+void gb_driver(struct guestbed *g, uint64_t features, uint16_t base)
 {
 	memset(g, 0, sizeof(*g));
-	g->dp = dp;
 	g->features = features | kind_of_next();
 	g->base = base;
 	struct gmem_conf mc = { .regions = 1, .region_bytes = 4u << 20 };
 	g->mem = gmem_new(&mc);
 	assert_non_null(g->mem);
-	struct vu_memory table;
-	int fds[VU_MAX_FDS];
-	gmem_table(g->mem, &table, fds);
-	struct mem_spec spec = { table.region[0].guest_addr, table.region[0].size, table.region[0].user_addr,
-				 table.region[0].mmap_offset };
-	struct why why;
-	assert_int_equal(mem_build(&g->map, &spec, fds, 1, false, &why), OK);
 	for (unsigned q = 0; q < 2; q++) {
 		g->kick[q] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		g->call[q] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -80,9 +72,28 @@ void gb_open(struct guestbed *g, struct dp *dp, const struct dp_port_conf *conf,
 		g->buf_gpa[q] = gmem_area(g->mem, 0, q == 0 ? GMEM_DEVICE : GMEM_DRIVER, GB_RING * GB_BUF, 0);
 		assert_true(g->buf_gpa[q] != 0);
 		g->buf[q] = gmem_at(g->mem, g->buf_gpa[q]);
-		ring_make(g, q);
 	}
+}
+
+void gb_device(struct guestbed *g, struct dp *dp, const struct dp_port_conf *conf)
+{
+	g->dp = dp;
+	struct vu_memory table;
+	int fds[VU_MAX_FDS];
+	gmem_table(g->mem, &table, fds);
+	struct mem_spec spec = { table.region[0].guest_addr, table.region[0].size, table.region[0].user_addr,
+				 table.region[0].mmap_offset };
+	struct why why;
+	assert_int_equal(mem_build(&g->map, &spec, fds, 1, false, &why), OK);
+	for (unsigned q = 0; q < 2; q++)
+		ring_make(g, q);
 	assert_int_equal(dp_port_add(dp, conf, &g->port, &why), OK);
+}
+
+void gb_open(struct guestbed *g, struct dp *dp, const struct dp_port_conf *conf, uint64_t features, uint16_t base, bool run)
+{
+	gb_driver(g, features, base);
+	gb_device(g, dp, conf);
 	if (run) {
 		gb_post(g, GB_RING);
 		gb_run(g);
@@ -111,18 +122,29 @@ void gb_post(struct guestbed *g, unsigned n)
 	vq_publish(&g->q[0], false);
 }
 
-void gb_close(struct guestbed *g)
+void gb_device_close(struct guestbed *g)
 {
 	gb_stop(g, DP_RX_OFF);
 	dp_port_del(g->dp, g->port);
-	for (unsigned q = 0; q < 2; q++) {
+	for (unsigned q = 0; q < 2; q++)
 		ring_free(g->ring[q]);
+	mem_free(g->map);
+}
+
+void gb_driver_close(struct guestbed *g)
+{
+	for (unsigned q = 0; q < 2; q++) {
 		vq_fini(&g->q[q]);
 		close(g->kick[q]);
 		close(g->call[q]);
 	}
-	mem_free(g->map);
 	gmem_free(g->mem);
+}
+
+void gb_close(struct guestbed *g)
+{
+	gb_device_close(g);
+	gb_driver_close(g);
 }
 
 static bool tx_reap(struct guestbed *g)

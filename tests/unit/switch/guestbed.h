@@ -37,6 +37,11 @@ struct dp *gb_dp(unsigned threads);
 struct dp_port_conf gb_conf(const char *id);
 // features: virtio bits; base: where the rings start; published at once if run.
 void gb_open(struct guestbed *g, struct dp *dp, const struct dp_port_conf *conf, uint64_t features, uint16_t base, bool run);
+// The same in two halves, which may be in two processes: the guest's memory, its driver; the device that serves it.
+void gb_driver(struct guestbed *g, uint64_t features, uint16_t base);
+void gb_device(struct guestbed *g, struct dp *dp, const struct dp_port_conf *conf);
+void gb_device_close(struct guestbed *g);
+void gb_driver_close(struct guestbed *g);
 void gb_run(struct guestbed *g); // publish both rings, post all receive buffers (the first time)
 void gb_stop(struct guestbed *g, enum dp_rx_state state); // retract both
 void gb_post(struct guestbed *g, unsigned n); // offer n receive buffers

@@ -1,0 +1,127 @@
+#include "lifebed.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/crash.h"
+#include "base/lease.h"
+
+void lb_open(struct lifebed *l, uint64_t features, uint16_t base)
+{
+	struct why why;
+	memset(l, 0, sizeof(*l));
+	l->threads = 1;
+	assert_int_equal(lease_make(&l->lease_fd, &why), OK);
+	for (unsigned i = 0; i < 2; i++) {
+		frame_mac(l->mac[i], i + 1);
+		gb_driver(&l->g[i], features, base);
+		gb_post(&l->g[i], GB_RING);
+	}
+}
+
+void lb_close(struct lifebed *l)
+{
+	for (unsigned i = 0; i < 2; i++)
+		gb_driver_close(&l->g[i]);
+	close(l->lease_fd);
+}
+
+// The child. 0: all went well; else the line where it did not.
+#define MUST(x)                         \
+	do {                            \
+		if (!(x))               \
+			_exit(__LINE__ & 0xff); \
+	} while (0)
+static void live(struct lifebed *l, int told, int end)
+{
+	static const char *const id[] = { "a", "b" };
+	struct dp_conf c = { .threads = l->threads, .hold_total = 64u << 20, .general_only = getenv("VRINGD_GENERAL_ONLY") != NULL };
+	struct why why;
+	uint8_t byte = 0;
+	for (unsigned i = 0; i < 16; i++)
+		c.cpus[i] = -1;
+	alarm(120);
+	MUST(crash_plan(l->plan, &why) == OK);
+	crash_set_life(0);
+	if (l->lease)
+		MUST(lease_open(&c.lease, l->lease_fd, &why) == OK);
+	if (l->await)
+		MUST(lease_await_all(c.lease, 20000, &why) == OK);
+	struct dp *dp = dp_new(&c, &why);
+	MUST(dp);
+	for (unsigned i = 0; i < 2; i++) {
+		struct dp_port_conf conf = gb_conf(id[i]);
+		gb_device(&l->g[i], dp, &conf);
+	}
+	for (unsigned i = 0; i < 2; i++)
+		gb_run(&l->g[i]);
+	MUST(write(told, &byte, 1) == 1);
+	while (read(end, &byte, 1) > 0)
+		;
+	for (unsigned i = 0; i < 2; i++)
+		gb_device_close(&l->g[i]);
+	dp_free(dp);
+	lease_close(c.lease);
+	_exit(0);
+}
+
+struct life lb_life(struct lifebed *l)
+{
+	int told[2], end[2];
+	uint8_t byte;
+	assert_int_equal(pipe(told), 0);
+	assert_int_equal(pipe(end), 0);
+	struct life f = { .pid = fork(), .end = end[1] };
+	if (f.pid == 0) {
+		close(end[1]);
+		close(told[0]);
+		live(l, told[1], end[0]);
+	}
+	close(end[0]);
+	close(told[1]);
+	assert_int_equal(read(told[0], &byte, 1), 1);
+	close(told[0]);
+	l->lives++;
+	return f;
+}
+
+void lb_end(struct life *f)
+{
+	int status;
+	close(f->end);
+	assert_int_equal(waitpid(f->pid, &status, 0), f->pid);
+	if (status != 0)
+		fail_msg("a life ended with status 0x%x", status);
+}
+
+void lb_reap(struct life *f, int sig)
+{
+	int status;
+	kill(f->pid, sig);
+	assert_int_equal(waitpid(f->pid, &status, 0), f->pid);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), sig);
+	close(f->end);
+}
+
+bool lb_send(struct lifebed *l, unsigned i, uint64_t seq)
+{
+	return gb_send_no(&l->g[i], l->mac[!i], l->mac[i], seq, 60 + (uint32_t)(seq % 1400));
+}
+
+void lb_exchange(struct lifebed *l, uint64_t from, unsigned n)
+{
+	for (uint64_t seq = from; seq < from + n; seq++)
+		for (unsigned i = 0; i < 2; i++) {
+			assert_true(lb_send(l, i, seq));
+			assert_int_equal(gb_recv_no(&l->g[!i], 5000), seq);
+		}
+}
