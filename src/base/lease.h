@@ -44,6 +44,8 @@ void lease_give(struct lease *l, unsigned slot);
 // another process, also those for which this process has no thread. Then it has the control thread's slot itself. May be
 // called again. OURS: deadline_ms are over (or the page is broken); the reason names the slot and the pid of each that is
 // still held, and nothing may be touched.
+// (A data thread that is stopped before it has taken its slot can't be seen here; its control thread's slot is: so the
+// control thread takes its own before it publishes anything.)
 enum err lease_await_all(struct lease *l, unsigned deadline_ms, struct why *why);
 
 #endif

@@ -74,7 +74,7 @@ static void test_fewer_threads(void **state)
 	stop(&old);
 	assert_int_equal(lease_open(&lease, l.lease_fd, &why), OK);
 	assert_int_equal(lease_await_all(lease, 20, &why), OURS);
-	for (unsigned i = 0; i < 3; i++) {
+	for (unsigned i = 0; i < 2; i++) { // which have moved frames; the third may have been stopped before it began
 		snprintf(want, sizeof(want), "data thread %u of pid %d", i, old.pid);
 		assert_non_null(strstr(why.text, want));
 	}
