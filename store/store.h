@@ -43,30 +43,32 @@ struct store_opened {
 enum err store_open(struct store **out, const char *dir, enum store_durability dur, struct store_opened *how, struct why *why);
 void store_close(struct store *s); // truncates the WAL; NULL is fine
 
-// A life that several processes have, one after the other, and a custodian that outlives them (a keeper): its connections go on.
+// A life that several processes have, one after the other, and a custodian that outlives them (a keeper): its connections
+// go on.
 struct store_life {
 	uint64_t life; // go on with this one, the keeper_epoch of the first of them; 0: a new one
 	int lock_fd; // a duplicate of what store_lock_fd gave; -1: DIR/lock is taken
 	int pid; // whom the lock's file names to others; 0: this process
 };
-// The same as store_open, which is {0, -1, 0}. Asked for a life, how->resumed says whether the database knows it as the last one of
-// this boot. If so, nothing of it is dropped. If not (it was lost, set aside, or another daemon was there), this is a new life with a
-// higher number, and none of those connections can be gone on with. lock_fd is owned by the store, whatever is returned.
-// REFUSED also: lock_fd is not DIR/lock of today.
+// The same as store_open, which is {0, -1, 0}. Asked for a life, how->resumed says whether the database knows it as the
+// last one of this boot. If so, nothing of it is dropped. If not (it was lost, set aside, or another daemon was there),
+// this is a new life with a higher number, and none of those connections can be gone on with. lock_fd is owned by the
+// store, whatever is returned. REFUSED also: lock_fd is not DIR/lock of today.
 enum err store_open_as(struct store **out, const char *dir, enum store_durability dur, const struct store_life *as,
 		       struct store_opened *how, struct why *why);
-// DIR/lock, held: borrowed. The lock belongs to the open file: as long as anybody has a duplicate, no other daemon can take it.
+// DIR/lock, held: borrowed. The lock belongs to the open file: as long as anybody has a duplicate, no other daemon can
+// take it.
 int store_lock_fd(const struct store *s);
 
 // -- transitions of a connection ------------------------------------------------------------------------------------
-// Epochs of connections: who numbers them outside the store gives life << 32 | n, n from 1 on; those of store_next_epoch are never
-// of that form, for a life that was.
+// Epochs of connections: who numbers them outside the store gives life << 32 | n, n from 1 on; those of store_next_epoch
+// are never of that form, for a life that was.
 #define STORE_EPOCH(life, n) ((uint64_t)(life) << 32 | (uint32_t)(n))
 // A fresh epoch, unique in this state directory over all lives.
 enum err store_next_epoch(struct store *s, uint64_t *epoch, struct why *why);
 // One transaction: the rows of next that `what` names, and (epoch, seq, reply). Durable when it returns OK. REFUSED, with
-// nothing changed: next does not pass snap_check, the reply is over STORE_REPLY_MAX bytes, or seq is not above the last one that was
-// committed for this epoch.
+// nothing changed: next does not pass snap_check, the reply is over STORE_REPLY_MAX bytes, or seq is not above the last
+// one that was committed for this epoch.
 enum err store_commit(struct store *s, const struct snap *next, uint64_t what, uint64_t seq, const uint8_t *reply,
 		      size_t reply_len, struct why *why);
 // The same, and an announcement that is owed from now on (NULL: none), in one transaction.
@@ -75,8 +77,8 @@ enum err store_commit_owed(struct store *s, const struct snap *next, uint64_t wh
 			   size_t reply_len, const struct store_owed *owed, struct why *why);
 // The connection is over: its rows go, the device row (features acked, last bases) stays.
 enum err store_connection_end(struct store *s, const char *port, uint64_t epoch, struct why *why);
-// The connections of the last life of this boot (of this one, if it was resumed), as snap_check accepts them; bad rows are dropped
-// and reported by why.
+// The connections of the last life of this boot (of this one, if it was resumed), as snap_check accepts them; bad rows
+// are dropped and reported by why.
 typedef void store_snap_fn(void *arg, const struct snap *snap, uint64_t seq);
 enum err store_each_connection(struct store *s, store_snap_fn *fn, void *arg, struct why *why);
 // The same, with the reply to the last message.

@@ -33,7 +33,7 @@ struct dev *dev_new(const struct dev_conf *conf, const struct dev_ops *ops, void
 static void retract_all(struct dev *dev, bool last)
 {
 	for (unsigned q = 0; q < dev->n_rings; q++)
-		if (dev->ring[q].ring)
+		if (dev->ring[q].now != DEV_WANT_NO)
 			dev->ops->ring_retract(dev->arg, q, last);
 }
 
@@ -66,6 +66,11 @@ void dev_give_up(struct dev *dev)
 		dev->ring[q].ring = NULL;
 		dev->ring[q].now = DEV_WANT_NO;
 	}
+	dev_log_fill(dev);
+}
+
+void dev_log_fill(struct dev *dev)
+{
 	// A log of a sane size is filled as a whole; of an absurd one, which would take minutes, what can have been written.
 	if (dev->log->n_bytes <= WHOLE_LOG) {
 		dirty_fill(dev->log, 0, UINT64_MAX);

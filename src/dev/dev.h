@@ -41,6 +41,9 @@ struct dev_msg {
 struct dev_reply {
 	uint32_t len; // bytes to send, 0: none
 	bool close; // after sending: the connection must be closed
+	// A stop was answered that could not be stored: until a later reply says otherwise the rows of this connection
+	// are behind, and nobody may adopt it.
+	bool unstored;
 	uint8_t bytes[DEV_REPLY_MAX];
 };
 
@@ -83,6 +86,30 @@ struct dev *dev_new(const struct dev_conf *conf, const struct dev_ops *ops, void
 // Retracts all rings, frees all. The front end is gone or will be: where it was logging, the caller has called
 // dev_give_up first if pages may be missing from the log. NULL is fine.
 void dev_free(struct dev *dev);
+
+// -- going on with the connection of a process that died --------------------------------------------------------------------
+struct dev_adoption {
+	const struct snap *snap; // as it was committed last; hostile input
+	uint64_t applied; // number of the message that did
+	const uint8_t *reply; // and what was, or is to be, answered to it
+	uint32_t reply_len;
+	// The descriptor that came as number n with message `from` of this connection: borrowed, -1: nobody kept it.
+	int (*fd)(void *fd_arg, uint64_t from, uint32_t n);
+	void *fd_arg;
+};
+// Build aside all that the snapshot says: memory map, log, descriptors (our own duplicates), rings. Writes nothing into
+// the guest's memory, and asks the ops for nothing but sync. conf as for dev_new, with the port and the epoch of the
+// snapshot; what was offered to this connection stays offered. REFUSED: something is missing or does not fit (any more),
+// OURS: out of something. Then nothing is left of it, and the log, unless the rows are not to be believed or it can't be
+// mapped, was filled with ones: the connection is to be closed.
+enum err dev_adopt(struct dev **out, const struct dev_conf *conf, const struct dev_ops *ops, void *arg,
+		   const struct dev_adoption *a, struct why *why);
+// To be called once, when no thread of the dead process can touch guest memory any more, and before the first dev_handle:
+// rings take their places, what it may not have logged is logged (relog.h; the whole log in doubt), and only then they
+// are published. By events only DEV_EV_BASE_DIFFERS is told, not even what the last message did: the caller looks at
+// dev_snap. Messages from applied + 1 on are handled as always; one that is not above applied gets the stored reply,
+// changes nothing and tells nothing.
+void dev_adopt_run(struct dev *dev);
 
 // Handle one message. msg->fds are all taken or closed on return.
 void dev_handle(struct dev *dev, struct dev_msg *msg, struct dev_reply *reply);

@@ -45,7 +45,7 @@ static struct vu_session session_of(const struct dev *dev)
 		.n_rings = dev->n_rings,
 	};
 	for (unsigned q = 0; q < dev->n_rings; q++)
-		s.ring_runs |= dev->ring[q].now != DEV_WANT_NO || dev->ring[q].has_at ? UINT32_C(1) << q : 0;
+		s.ring_runs |= dev->snap.ring[q].ran ? UINT32_C(1) << q : 0;
 	return s;
 }
 
@@ -123,13 +123,15 @@ static enum err commit(struct dev *dev, const struct dev_req *req, const struct 
 	(void)claim;
 	return OK;
 #else
-	if (what == 0)
+	if (what == 0 && dev->unstored == 0)
 		return OK;
 	enum err e = dev->ops->commit(dev->arg, &txn->next, what | dev->unstored, req->msg->seq, reply->bytes, reply->len, claim, why);
 	if (e == OK)
 		dev->unstored = 0;
 	else if (req->row->refusal == VU_ANSWER)
 		dev->unstored |= what;
+	else if (what == 0)
+		e = OK; // it was about what is owed; the next one tries again
 	return e;
 #endif
 }
@@ -160,9 +162,35 @@ static void run(struct dev *dev, struct dev_req *req, struct dev_reply *reply)
 	crash_here(CRASH_msg_applied);
 }
 
-void dev_handle(struct dev *dev, struct dev_msg *msg, struct dev_reply *reply)
+#ifdef VRINGD_MUTANT_NO_STORED_REPLY // seeded bug: whatever comes again is done again
+#define IS_APPLIED(dev, seq) false
+#else
+#define IS_APPLIED(dev, seq) ((seq) <= (dev)->applied)
+#endif
+
+// A message that the process before us committed, and whose reply may not have been sent: that reply, and nothing else.
+static void answer_applied(struct dev *dev, const struct dev_msg *msg, struct dev_reply *reply)
 {
-	memset(reply, 0, sizeof(*reply));
+	const struct vu_row *row = vu_row(msg->hdr.request);
+	struct vu_hdr was = msg->hdr;
+	if (dev->applied_len)
+		memcpy(&was, dev->applied_reply, sizeof(was));
+	if (msg->seq != dev->applied || was.request != msg->hdr.request || !row) { // whoever says so has mixed something up
+		dev_event(dev, DEV_EV_REFUSED, 0, "%s: message %llu is not the one that was stored as %llu",
+			  vu_name(msg->hdr.request), (unsigned long long)msg->seq, (unsigned long long)dev->applied);
+		close_session(dev, reply);
+		return;
+	}
+	reply->len = dev->applied_len;
+	memcpy(reply->bytes, dev->applied_reply, dev->applied_len);
+	// It may have died before it let go of rings or memory that this message moved elsewhere. What it wrote there
+	// last can't be found from where they are now.
+	if (dev_logging(dev) && (row->payload == VU_P_ADDR || row->payload == VU_P_MEMORY))
+		dev_log_fill(dev);
+}
+
+static void handle(struct dev *dev, struct dev_msg *msg, struct dev_reply *reply)
+{
 	crash_here(CRASH_msg_taken);
 	struct vu_session s = session_of(dev);
 	struct vu_request vr = { msg->hdr, msg->payload, msg->n_fds, msg->fds_truncated };
@@ -174,6 +202,16 @@ void dev_handle(struct dev *dev, struct dev_msg *msg, struct dev_reply *reply)
 		run(dev, &req, reply);
 	else
 		refuse_message(dev, &req, e, reply, &why);
+}
+
+void dev_handle(struct dev *dev, struct dev_msg *msg, struct dev_reply *reply)
+{
+	memset(reply, 0, sizeof(*reply));
+	if (IS_APPLIED(dev, msg->seq))
+		answer_applied(dev, msg, reply);
+	else
+		handle(dev, msg, reply);
+	reply->unstored = dev->unstored != 0;
 	// what a handler kept it took out; everything else is closed, on every path
 	fd_reset_all(msg->fds, msg->n_fds <= VU_MAX_FDS ? msg->n_fds : VU_MAX_FDS);
 }

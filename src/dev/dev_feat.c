@@ -23,7 +23,7 @@ enum err dev_on_set_features(struct dev *dev, const struct dev_req *req, struct 
 		return refuse(why, "LOG_ALL without LOG_SHMFD: there is no log to write to");
 	uint64_t differs = dev->snap.features_acked ^ acked;
 	for (unsigned q = 0; q < dev->n_rings; q++)
-		if ((dev->ring[q].now != DEV_WANT_NO || dev->ring[q].has_at) && bits_without(differs, VHOST_F_LOG_ALL))
+		if (dev->snap.ring[q].ran && bits_without(differs, VHOST_F_LOG_ALL))
 			return refuse(why, "bits 0x%llx change while ring %u runs; only LOG_ALL may",
 				      (unsigned long long)bits_without(differs, VHOST_F_LOG_ALL), q);
 	if (bits_has(differs, VIRTIO_F_RING_PACKED)) // a base of the other kind says nothing; a start that counts gives a new one

@@ -21,9 +21,9 @@
 enum dev_want { DEV_WANT_NO, DEV_WANT_RUN, DEV_WANT_DISCARD };
 
 struct dev_ring {
-	struct vring *ring; // while published
+	struct vring *ring; // while published; of an adopted device, also before
 	enum dev_want now; // how the datapath has it
-	bool has_at; // it was in the datapath since it started, and rests now (log gate, disabled):
+	bool has_at; // it was in the datapath since it started (snap's ran), and rests behind the log gate:
 	uint32_t at; // this is where it goes on: a base
 	int kick, call, err; // owned, -1: none
 };
@@ -41,6 +41,9 @@ struct dev {
 	unsigned n_rings;
 	uint64_t marked_past, missed_past; // of logs that are gone
 	bool negotiated; // DEV_EV_NEGOTIATED was told
+	uint64_t applied; // adopted: the last message that was committed before, 0: none; it and those before it are not handled again
+	uint32_t applied_len;
+	uint8_t applied_reply[DEV_REPLY_MAX];
 	char reason[WHY_MAX];
 #ifdef VRINGD_MUTANT_ACK_BEFORE_COMMIT
 	struct snap late; // seeded bug: committed with the next message only
@@ -87,6 +90,20 @@ typedef enum err dev_prepare_fn(struct dev *dev, const struct dev_req *req, stru
 // dev_ring.c
 enum err dev_ring_plan(struct dev *dev, struct dev_txn *txn, struct why *why);
 void dev_apply(struct dev *dev, struct dev_txn *txn);
+enum dev_want dev_ring_want(const struct snap *s, unsigned q, bool has_mem, bool has_log);
+// Build ring q of txn->next aside, into txn->ring[q].
+enum err dev_ring_build(struct dev *dev, struct dev_txn *txn, unsigned q, struct why *why);
+// Set the position of a ring that was built and was in no datapath just now. ran: since it started it had been in one, of
+// this process or of one before. True: the place is certain.
+bool dev_ring_place(struct dev *dev, unsigned q, struct vring *ring, bool ran);
+// The last step before such a ring is published, and the first that writes into it.
+void dev_ring_finish(struct dev *dev, unsigned q, struct vring *ring);
+// dev.c: ones for all that can have been written, where a log is mapped
+void dev_log_fill(struct dev *dev);
+// dev_mem.c: a log that does not reach to the end of memory would lose pages in silence
+enum err dev_log_covers(const struct mem_map *mem, uint64_t log_bytes, struct why *why);
+// dev_queue.c: only an eventfd can be polled and written without ever filling up or being waited for (see nudge.h)
+enum err dev_check_notifier(int fd, unsigned q, struct why *why);
 void dev_txn_abort(struct dev_txn *txn); // frees what was built aside
 void dev_event(struct dev *dev, enum dev_event ev, unsigned q, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 

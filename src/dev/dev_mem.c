@@ -5,9 +5,8 @@
 #include "base/nudge.h"
 #include "dev/dev_int.h"
 
-// A log that does not reach to the end of memory would lose pages in silence: it is refused, with the table or with the log,
-// whichever comes last. (QEMU sends the larger log before the larger table.)
-static enum err check_covers(const struct mem_map *mem, uint64_t log_bytes, struct why *why)
+// It is refused, with the table or with the log, whichever comes last. (QEMU sends the larger log before the larger table.)
+enum err dev_log_covers(const struct mem_map *mem, uint64_t log_bytes, struct why *why)
 {
 	for (unsigned i = 0; mem && i < mem->n; i++) {
 		uint64_t last = (mem->region[i].gpa + mem->region[i].size - 1) >> DIRTY_PAGE_SHIFT;
@@ -35,13 +34,13 @@ enum err dev_on_set_mem_table(struct dev *dev, const struct dev_req *req, struct
 	if (e != OK)
 		return e;
 	txn->mem_set = true;
-	return dev->log ? check_covers(txn->mem, dev->log->n_bytes, why) : OK;
+	return dev->log ? dev_log_covers(txn->mem, dev->log->n_bytes, why) : OK;
 }
 
 enum err dev_on_set_log_base(struct dev *dev, const struct dev_req *req, struct dev_txn *txn, struct why *why)
 {
 	const struct vu_log *l = &req->body->log;
-	enum err e = check_covers(dev->mem, l->size, why);
+	enum err e = dev_log_covers(dev->mem, l->size, why);
 	if (e == OK)
 		e = dirty_open(&txn->log, req->msg->fds[0], l->size, l->offset, dev->conf.any_memory, why);
 	if (e != OK)

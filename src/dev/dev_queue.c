@@ -80,8 +80,7 @@ enum err dev_on_get_vring_base(struct dev *dev, const struct dev_req *req, struc
 	return OK;
 }
 
-// Only an eventfd can be polled and written without ever filling up or being waited for (see nudge.h).
-static enum err check_notifier(int fd, unsigned q, struct why *why)
+enum err dev_check_notifier(int fd, unsigned q, struct why *why)
 {
 	if (!nudge_is_eventfd(fd))
 		return refuse(why, "ring %u: descriptor is not an eventfd", q);
@@ -95,7 +94,7 @@ static enum err take_notifier(const struct dev_req *req, struct dev_txn *txn, en
 {
 	bool none = (req->body->u64 & VU_RING_NOFD) != 0;
 	if (!none) {
-		enum err e = check_notifier(req->msg->fds[0], req->q, why);
+		enum err e = dev_check_notifier(req->msg->fds[0], req->q, why);
 		if (e != OK)
 			return e;
 	}

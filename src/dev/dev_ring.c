@@ -10,7 +10,7 @@
 #include "dev/dev_int.h"
 #include "dirty/vbase.h"
 
-static enum dev_want want_of(const struct snap *s, unsigned q, bool has_mem, bool has_log)
+enum dev_want dev_ring_want(const struct snap *s, unsigned q, bool has_mem, bool has_log)
 {
 	const struct snap_ring *r = &s->ring[q];
 	if (!r->started || r->num == 0 || !r->has_addr || !has_mem || !s->has_features)
@@ -22,7 +22,7 @@ static enum dev_want want_of(const struct snap *s, unsigned q, bool has_mem, boo
 	return r->ever_disabled ? DEV_WANT_DISCARD : DEV_WANT_NO;
 }
 
-static enum err build(struct dev *dev, struct dev_txn *txn, unsigned q, struct why *why)
+enum err dev_ring_build(struct dev *dev, struct dev_txn *txn, unsigned q, struct why *why)
 {
 	const struct snap_ring *r = &txn->next.ring[q];
 	bool logs = bits_has(txn->next.features_acked, VHOST_F_LOG_ALL);
@@ -66,11 +66,14 @@ enum err dev_ring_plan(struct dev *dev, struct dev_txn *txn, struct why *why)
 	bool has_log = txn->log_set ? txn->log != NULL : dev->log != NULL;
 	for (unsigned q = 0; q < dev->n_rings; q++) {
 		enum dev_want now = dev->ring[q].now;
-		txn->want[q] = want_of(&txn->next, q, has_mem, has_log);
+		txn->want[q] = dev_ring_want(&txn->next, q, has_mem, has_log);
 		bool rebuild = txn->want[q] != DEV_WANT_NO && (now == DEV_WANT_NO || stale(dev, txn, q));
+		if (txn->want[q] != DEV_WANT_NO)
+			txn->next.ring[q].ran = true;
 		bool starts = txn->next.ring[q].started && !dev->snap.ring[q].started;
 		if (starts && txn->want[q] == DEV_WANT_NO && has_mem && txn->next.ring[q].has_addr && txn->next.ring[q].num) {
-			enum err e = build(dev, txn, q, why); // not enabled yet, but an address that leads nowhere is refused now
+			// not enabled yet, but an address that leads nowhere is refused now
+			enum err e = dev_ring_build(dev, txn, q, why);
 			ring_free(txn->ring[q]);
 			txn->ring[q] = NULL;
 			if (e != OK)
@@ -78,7 +81,7 @@ enum err dev_ring_plan(struct dev *dev, struct dev_txn *txn, struct why *why)
 		}
 		bool new_kick = txn->fd_kind == DEV_FD_KICK && txn->fd_q == q;
 		if (rebuild) {
-			enum err e = build(dev, txn, q, why);
+			enum err e = dev_ring_build(dev, txn, q, why);
 			if (e != OK)
 				return e;
 		}
@@ -123,13 +126,14 @@ static uint32_t start_split(struct dev *dev, unsigned q, const struct vring *rin
 
 // Where a packed one begins. No index in guest memory says it. A front end that lost us gives the base of the last clean stop,
 // and the driver has gone on since: where the ring's flags leave no doubt that it is wrong, they are right.
-static uint32_t start_packed(struct dev *dev, unsigned q, const struct vring *ring)
+static uint32_t start_packed(struct dev *dev, unsigned q, const struct vring *ring, bool *sure)
 {
 	const struct snap_ring *r = &dev->snap.ring[q];
 	const struct pring *p = pring_of_const(ring);
 	uint32_t found, base = r->base >> 16 ? r->base >> 16 : r->base & 0xffff; // the used half, see pring_restore
 	bool told = pring_find(p, &found);
 	base *= 0x10001u;
+	*sure = told && (!r->base_given || found == base || !pring_admits(p, found, base));
 	if (!r->base_given)
 		return told ? found : RING_FRESH_PACKED;
 	if (!told || pring_admits(p, found, base))
@@ -138,11 +142,25 @@ static uint32_t start_packed(struct dev *dev, unsigned q, const struct vring *ri
 	return found;
 }
 
-static uint32_t start_at(struct dev *dev, unsigned q, const struct vring *ring)
+bool dev_ring_place(struct dev *dev, unsigned q, struct vring *ring, bool ran)
 {
+	bool sure = true;
 	if (dev->ring[q].has_at)
-		return dev->ring[q].at;
-	return ring->packed ? start_packed(dev, q, ring) : start_split(dev, q, ring);
+		ring_restore(ring, dev->ring[q].at);
+	else if (!ran || !ring_resume(ring))
+		ring_restore(ring, ring->packed ? start_packed(dev, q, ring, &sure) : start_split(dev, q, ring));
+	return sure;
+}
+
+// used.idx says where a split ring is from its first moment on, so that it does after a crash: a base that has nothing to
+// do with it (VBASE_WILD) is written there.
+void dev_ring_finish(struct dev *dev, unsigned q, struct vring *ring)
+{
+	unsigned cut = ring->packed ? pring_finish(pring_of(ring)) : 0;
+	if (cut)
+		dev_event(dev, DEV_EV_BASE_DIFFERS, q, "a batch of %u was cut short: its first buffer goes back empty", cut);
+	if (!ring->packed && vring_used_idx(ring) != vring_position(ring).used)
+		gwrite_publish_used(ring, NULL, 0);
 }
 
 // The old one is closed only when no data thread can ring it any more.
@@ -187,15 +205,16 @@ static void swap_fd(struct dev *dev, struct dev_txn *txn)
 }
 
 // Put ring q back, or in for the first time.
-static void ring_in(struct dev *dev, struct dev_txn *txn, unsigned q, bool was_in)
+static void ring_in(struct dev *dev, struct dev_txn *txn, unsigned q, bool was_in, bool ran)
 {
 	struct dev_ring *r = &dev->ring[q];
 	if (txn->ring[q]) {
-		uint32_t at = was_in ? ring_base(r->ring) : start_at(dev, q, txn->ring[q]);
-		ring_restore(txn->ring[q], at);
-		unsigned cut = was_in || !txn->ring[q]->packed ? 0 : pring_finish(pring_of(txn->ring[q]));
-		if (cut)
-			dev_event(dev, DEV_EV_BASE_DIFFERS, q, "a batch of %u was cut short: its first buffer goes back empty", cut);
+		if (was_in) {
+			ring_restore(txn->ring[q], ring_base(r->ring));
+		} else {
+			dev_ring_place(dev, q, txn->ring[q], ran);
+			dev_ring_finish(dev, q, txn->ring[q]);
+		}
 		ring_free(r->ring);
 		r->ring = txn->ring[q];
 		txn->ring[q] = NULL;
@@ -240,7 +259,7 @@ void dev_apply(struct dev *dev, struct dev_txn *txn)
 		struct dev_ring *r = &dev->ring[q];
 		bool in = (was_in >> q) & 1u;
 		if (txn->want[q] != DEV_WANT_NO && (!in || (txn->touch >> q & 1u))) {
-			ring_in(dev, txn, q, in);
+			ring_in(dev, txn, q, in, before.ring[q].ran);
 		} else if (txn->want[q] == DEV_WANT_NO && in) {
 			r->has_at = true;
 			r->at = ring_base(r->ring);

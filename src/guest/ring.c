@@ -31,6 +31,14 @@ void ring_restore(struct vring *r, uint32_t base)
 		vring_restore(r, (uint16_t)base);
 }
 
+bool ring_resume(struct vring *r)
+{
+	if (r->packed)
+		return false; // its ledger died with the process
+	vring_restore(r, vring_used_idx(r));
+	return true;
+}
+
 uint32_t ring_base(const struct vring *r)
 {
 	return r->packed ? pring_base(pring_of_const(r)) : r->last_used;

@@ -23,6 +23,9 @@ void ring_free(struct vring *r); // NULL is fine
 // Position, as SET_VRING_BASE and GET_VRING_BASE carry it.
 void ring_restore(struct vring *r, uint32_t base);
 uint32_t ring_base(const struct vring *r);
+// Of a ring that another process of ours had in its datapath, and that is dead: go on where it stood. A split ring: used.idx in
+// guest memory, always. A packed one: its ledger; false, and nothing is changed, if there is none.
+bool ring_resume(struct vring *r);
 // The same of a ring that may be running, for any thread to look at.
 uint32_t ring_base_now(const struct vring *r);
 

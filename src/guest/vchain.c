@@ -5,48 +5,8 @@
 #include <string.h>
 
 #include "guest/mem.h"
+#include "guest/vdesc.h"
 #include "guest/vlayout.h"
-
-struct vdesc { // our copy
-	uint64_t addr;
-	uint32_t len;
-	uint16_t flags;
-	uint16_t next;
-};
-
-static struct vdesc desc_split(uint64_t lo, uint64_t hi)
-{
-	return (struct vdesc){ .addr = lo, .len = (uint32_t)hi, .flags = (uint16_t)(hi >> 32), .next = (uint16_t)(hi >> 48) };
-}
-
-// volatile: two loads, exactly; the compiler may neither repeat nor split them
-static struct vdesc desc_load(const void *table, uint32_t i)
-{
-	const volatile uint64_t *d = (const volatile uint64_t *)((const uint8_t *)table + (size_t)i * VDESC_SIZE);
-	uint64_t lo = d[0], hi = d[1];
-	return desc_split(lo, hi);
-}
-
-// An entry of an indirect table: the table may be unaligned and may straddle two regions.
-static bool desc_load_indirect(const struct mem_map *mem, uint64_t table, uint32_t i, struct vdesc *out)
-{
-	uint8_t raw[VDESC_SIZE];
-	uint64_t gpa = table + (uint64_t)i * VDESC_SIZE;
-	for (uint32_t got = 0; got < VDESC_SIZE;) {
-		uint64_t part;
-		const uint8_t *host = mem_gpa_part(mem, gpa + got, VDESC_SIZE - got, &part);
-		if (!host)
-			return false;
-		for (uint64_t k = 0; k < part; k++)
-			raw[got + k] = *(const volatile uint8_t *)(host + k);
-		got += (uint32_t)part;
-	}
-	uint64_t lo, hi;
-	memcpy(&lo, raw, 8);
-	memcpy(&hi, raw + 8, 8);
-	*out = desc_split(lo, hi);
-	return true;
-}
 
 uint16_t vring_pending(struct vring *r)
 {
@@ -119,7 +79,7 @@ static enum vchain_result walk_indirect(struct vring *r, struct walk *w, const s
 		if (seen >= count || seen >= r->num) // virtio 1.2, 2.7.5.3.1: no chain is longer than the queue
 			return walk_bad(w, "indirect chain has a loop or is longer than the ring");
 		struct vdesc d;
-		if (!desc_load_indirect(r->mem, outer->addr, i, &d))
+		if (!vdesc_load_indirect(r->mem, outer->addr, i, &d))
 			return walk_bad(w, "indirect table is outside guest memory");
 		if (d.flags & VDESC_F_INDIRECT)
 			return walk_bad(w, "indirect table inside an indirect table");
@@ -140,7 +100,7 @@ static enum vchain_result walk_chain(struct vring *r, struct walk *w, uint16_t h
 			return walk_bad(w, "next is outside the descriptor table");
 		if (seen >= r->num)
 			return walk_bad(w, "descriptor chain has a loop");
-		struct vdesc d = desc_load(r->desc, i);
+		struct vdesc d = vdesc_load(r->desc, i);
 		enum vchain_result res;
 		if (d.flags & VDESC_F_INDIRECT) {
 			if (d.flags & VDESC_F_NEXT)

@@ -1,5 +1,6 @@
 #include "devbed.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,8 @@ static enum err op_commit(void *arg, const struct snap *next, uint64_t what, uin
 			  uint32_t reply_len, const uint8_t *claim, struct why *why)
 {
 	struct devbed *b = arg;
+	if (b->dead)
+		b->broken = "a dead device commits";
 	b->commit_calls++;
 	if ((claim != NULL) != ((what & SNAP_CLAIM) != 0))
 		b->broken = "a claim without its bit";
@@ -41,6 +44,8 @@ static enum err op_commit(void *arg, const struct snap *next, uint64_t what, uin
 static void op_retract(void *arg, unsigned q, bool last)
 {
 	struct devbed *b = arg;
+	if (b->dead)
+		return;
 	record(b, STEP_RETRACT, q, last);
 	b->ring[q] = NULL;
 }
@@ -107,6 +112,8 @@ void bed_open(struct devbed *b, unsigned pairs)
 void bed_close(struct devbed *b)
 {
 	dev_free(b->dev);
+	for (unsigned i = 0; i < b->n_kept; i++)
+		fd_reset(&b->kept[i].fd);
 	munmap(b->mem, BED_MEM);
 	munmap(b->log, BED_LOG);
 	fd_reset(&b->mem_fd);
@@ -136,6 +143,13 @@ int bed_setup(void **state)
 	fds_at_setup = fd_count_open();
 	bed_open(&b, 2);
 	*state = &b;
+	return 0;
+}
+
+int bed_setup_kept(void **state)
+{
+	bed_setup(state);
+	((struct devbed *)*state)->keeps = true;
 	return 0;
 }
 
@@ -221,13 +235,78 @@ void request_good(struct devbed *b, struct request *r, uint32_t id, unsigned q)
 		r->fds[r->n_fds++] = give_fd(id == VU_SET_MEM_TABLE ? b->mem_fd : id == VU_SET_LOG_BASE ? b->log_fd : -1);
 }
 
+static int kept_fd(void *arg, uint64_t from, uint32_t n)
+{
+	struct devbed *b = arg;
+	for (unsigned i = 0; i < b->n_kept; i++)
+		if (b->kept[i].seq == from && b->kept[i].n == n)
+			return b->kept[i].fd;
+	return -1;
+}
+
+static void keep(struct devbed *b, const struct dev_msg *msg)
+{
+	for (unsigned i = 0; b->keeps && i < msg->n_fds && i < VU_MAX_FDS && b->n_kept < ARRAY_LEN(b->kept); i++) {
+		if (kept_fd(b, msg->seq, i) >= 0)
+			continue; // it comes again
+		b->kept[b->n_kept].seq = msg->seq;
+		b->kept[b->n_kept].n = i;
+		b->kept[b->n_kept++].fd = fcntl(msg->fds[i], F_DUPFD_CLOEXEC, 0);
+	}
+}
+
+// All that the snapshot does not name is closed.
+static void keep_only(struct devbed *b)
+{
+	struct snap_name name[SNAP_MAX_NAMES];
+	unsigned n = snap_names(&b->committed, name), left = 0;
+	for (unsigned i = 0; i < b->n_kept; i++) {
+		bool named = false;
+		for (unsigned k = 0; k < n && !named; k++)
+			named = name[k].seq == b->kept[i].seq && name[k].place == b->kept[i].n;
+		if (named)
+			b->kept[left++] = b->kept[i];
+		else
+			fd_reset(&b->kept[i].fd);
+	}
+	b->n_kept = left;
+}
+
+void bed_crash(struct devbed *b)
+{
+	b->dead = true;
+	dev_free(b->dev);
+	b->dev = NULL;
+	memset(b->ring, 0, sizeof(b->ring));
+}
+
+enum err bed_adopt(struct devbed *b, struct why *why)
+{
+	struct dev_adoption a = { .snap = &b->committed, .applied = b->committed_seq, .reply = b->committed_reply,
+				  .reply_len = b->committed_reply_len, .fd = kept_fd, .fd_arg = b };
+	b->dead = false;
+	b->n_steps = 0;
+	return dev_adopt(&b->dev, &b->conf, &ops, b, &a, why);
+}
+
+void bed_adopted(struct devbed *b)
+{
+	struct why why = { "" };
+	if (bed_adopt(b, &why) != OK)
+		fail_msg("not adopted: %s", why.text);
+	assert_int_equal(bed_count(b, STEP_PUBLISH, UINT32_MAX) + bed_count(b, STEP_EVENT, UINT32_MAX), 0);
+	dev_adopt_run(b->dev);
+}
+
 void bed_send(struct devbed *b, struct request *r, struct dev_reply *reply)
 {
 	struct dev_msg msg = { .seq = ++b->seq, .hdr = r->hdr, .payload = r->payload, .n_fds = r->n_fds,
 			       .fds_truncated = r->truncated };
 	memcpy(msg.fds, r->fds, sizeof(msg.fds));
 	b->n_steps = 0;
+	keep(b, &msg);
 	dev_handle(b->dev, &msg, reply);
+	keep_only(b);
 	for (unsigned i = 0; i < VU_MAX_FDS; i++)
 		assert_int_equal(msg.fds[i], -1); // all taken or closed
 	assert_true(reply->len <= DEV_REPLY_MAX);

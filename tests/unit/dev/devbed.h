@@ -48,6 +48,14 @@ struct devbed {
 	char refused[400]; // last DEV_EV_REFUSED
 	char differs[400]; // last DEV_EV_BASE_DIFFERS
 	const char *broken; // an op was misused
+	bool keeps; // custody of descriptors, as a keeper has it
+	struct {
+		uint64_t seq;
+		uint32_t n;
+		int fd;
+	} kept[SNAP_MAX_NAMES + VU_MAX_FDS];
+	unsigned n_kept;
+	bool dead; // of the device: what it asks for does not happen
 };
 
 struct request {
@@ -63,6 +71,7 @@ void bed_close(struct devbed *b);
 unsigned bed_maps(void); // memfd mappings of this process: 0 when all is closed
 // Does it leave the descriptor count as it was when bed_open was called?
 int bed_setup(void **state); // 2 pairs
+int bed_setup_kept(void **state); // and descriptors are kept, so that it can be adopted
 int bed_teardown(void **state);
 
 // A good request of this id about ring q, with descriptors of its own; in a session set up by bed_configure it is accepted.
@@ -87,6 +96,11 @@ uint64_t bed_ring_gpa(unsigned q);
 void bed_used_idx(struct devbed *b, unsigned q, uint16_t idx); // in guest memory
 // The datapath completes n chains of a published ring.
 void bed_progress(struct devbed *b, unsigned q, uint16_t n);
+// The process dies: nothing is retracted, completed or logged; the datapath is gone.
+void bed_crash(struct devbed *b);
+// Another one builds the device from what was committed and kept. The record starts anew. bed_adopted: and runs it.
+enum err bed_adopt(struct devbed *b, struct why *why);
+void bed_adopted(struct devbed *b);
 unsigned bed_count(const struct devbed *b, enum bed_step what, unsigned q); // q UINT32_MAX: any
 bool eventfd_take(int fd); // was it signalled?
 

@@ -1,5 +1,5 @@
-// A life that several processes have: rows stay, the lock is never free, replies come back; and what happens when the database is
-// not the one that they knew.
+// A life that several processes have: rows stay, the lock is never free, replies come back; and what happens when the
+// database is not the one that they knew.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
