@@ -1,6 +1,7 @@
 // The recorded sessions of QEMU 7.2 and 10.0, with our own memory and descriptors in them and without what we do not
 // offer: each reply that is owed is given and no other, nothing is refused, and a ring stops where the recorded one
-// stopped.
+// stopped. Then each of them with a crash after each of its messages, before and after the front end has the reply: all is as it was
+// without, and while logging, what may be missing in the log is in it.
 #include "devbed.h"
 
 #include <dirent.h>
@@ -47,10 +48,16 @@ static bool is_offered(uint32_t id)
 	return id <= 20;
 }
 
+enum crash { NONE, ANSWERED, REPEATED }; // the message before it was answered; is delivered again
+
 struct replay {
 	struct devbed b;
 	struct line line[600];
 	unsigned n_lines, requests, replies;
+	struct dev_reply told[600]; // to each line, in the run without a crash
+	struct snap end;
+	enum crash how;
+	unsigned crash_at;
 };
 
 static uint32_t recorded_base(const struct replay *r, unsigned at, uint32_t q)
@@ -95,23 +102,99 @@ static void adapt(struct replay *r, struct request *q, unsigned at)
 	memcpy(q->payload, &v, l->size < 8 ? l->size : 8);
 }
 
-static void replay_request(struct replay *r, unsigned at)
+static void send_line(struct replay *r, unsigned at, struct dev_reply *reply)
 {
 	struct line *l = &r->line[at];
-	const struct vu_row *row = vu_row(l->id);
 	struct request q;
-	struct dev_reply reply;
-	struct vu_hdr hdr;
-	bool asked = (l->flags & VU_FLAG_NEED_REPLY) && bits_has(dev_snap(r->b.dev)->protocol_features, VU_PF_REPLY_ACK);
 	request_good(&r->b, &q, l->id, 0);
 	adapt(r, &q, at);
 	q.hdr.flags = l->flags;
 	if (l->id != VU_SET_MEM_TABLE)
 		assert_int_equal(q.n_fds, l->n_fds);
-	bed_send(&r->b, &q, &reply);
+	bed_send(&r->b, &q, reply);
 	if (r->b.refused[0] || r->b.differs[0])
 		fail_msg("line %u: %s %s", at, r->b.refused, r->b.differs);
-	assert_false(reply.close);
+	assert_false(reply->close);
+}
+
+// Buffers that the datapath may just have written, at each ring that runs.
+static uint64_t buffer_gpa(unsigned q, unsigned i)
+{
+	return 0x300000 + q * UINT64_C(0x10000) + i * UINT64_C(0x2000);
+}
+
+static void post_buffers(struct devbed *b)
+{
+	for (unsigned q = 0; q < 4; q++) {
+		uint8_t *desc = b->mem + bed_ring_gpa(q), *avail = desc + 0x1000;
+		if (!b->ring[q])
+			continue;
+		uint16_t at = vring_position(b->ring[q]).used, end = (uint16_t)(at + 4);
+		for (uint16_t i = 0; i < 4; i++) {
+			uint64_t gpa = buffer_gpa(q, i), rest = UINT64_C(0x200001000); // 4096 bytes, for the device to write
+			memcpy(desc + 16 * i, &gpa, 8);
+			memcpy(desc + 16 * i + 8, &rest, 8);
+			memcpy(avail + 4 + 2 * ((at + i) % b->ring[q]->num), &i, 2);
+		}
+		memcpy(avail + 2, &end, 2);
+	}
+}
+
+static bool in_log(const struct devbed *b, uint64_t gpa)
+{
+	return b->log[gpa >> 15] >> (gpa >> 12) % 8 & 1;
+}
+
+static void check_logged(const struct devbed *b, unsigned at)
+{
+	bool logs = dev_logging(b->dev);
+	for (unsigned q = 0; q < 4; q++) {
+		if (!b->ring[q])
+			continue;
+		for (unsigned i = 0; i < 4; i++)
+			if (in_log(b, buffer_gpa(q, i)) != logs)
+				fail_msg("line %u: what may not have been logged is %slogged again: ring %u, buffer %u", at,
+					 logs ? "not " : "", q, i);
+		assert_int_equal(in_log(b, bed_ring_gpa(q) + 0x2000), logs && b->ring[q]->log_used);
+	}
+}
+
+static void crash(struct replay *r, unsigned at, const struct dev_reply *first)
+{
+	struct devbed *b = &r->b;
+	struct dev_reply reply;
+	struct why why = { "" };
+	post_buffers(b);
+	bed_crash(b);
+	memset(b->log, 0, BED_LOG);
+	assert_int_equal(bed_adopt(b, &why), OK);
+	bed_crash(b); // its successor does not live to run
+	bed_adopted(b);
+	check_logged(b, at);
+	if (r->how != REPEATED)
+		return;
+	bool committed = b->committed_seq == b->seq--;
+	send_line(r, at, &reply);
+	if (committed && b->n_steps != 0)
+		fail_msg("line %u: a message that was committed is done again", at);
+	assert_int_equal(reply.len, first->len);
+	assert_memory_equal(reply.bytes, first->bytes, reply.len);
+}
+
+static void replay_request(struct replay *r, unsigned at)
+{
+	struct line *l = &r->line[at];
+	const struct vu_row *row = vu_row(l->id);
+	struct dev_reply reply;
+	struct vu_hdr hdr;
+	bool asked = (l->flags & VU_FLAG_NEED_REPLY) && bits_has(dev_snap(r->b.dev)->protocol_features, VU_PF_REPLY_ACK);
+	send_line(r, at, &reply);
+	if (r->how == NONE)
+		r->told[at] = reply;
+	else if (reply.len != r->told[at].len || memcmp(reply.bytes, r->told[at].bytes, reply.len) != 0)
+		fail_msg("line %u: another reply than without the crash after line %u", at, r->crash_at);
+	if (r->how != NONE && r->crash_at == at)
+		crash(r, at, &reply);
 	r->requests++;
 	if (row->reply == VU_R_ACK && !asked) {
 		assert_int_equal(reply.len, 0);
@@ -130,6 +213,37 @@ static void replay_request(struct replay *r, unsigned at)
 		assert_int_equal(v >> 32, recorded_base(r, at, (uint32_t)v));
 }
 
+// The whole session, with a crash after the line at r->crash_at.
+static void replay_session(struct replay *r, bool two_pairs)
+{
+	int fds = fd_count_open();
+	bed_open(&r->b, 2);
+	r->b.keeps = true;
+	r->requests = r->replies = 0;
+	unsigned most = 0, owed = 0;
+	for (unsigned i = 0; i < r->n_lines; i++) {
+		if (!is_offered(r->line[i].id))
+			continue;
+		if (r->line[i].reply) {
+			owed++; // by the recorded back end
+			continue;
+		}
+		replay_request(r, i);
+		unsigned running = dev_rings_running(r->b.dev);
+		most = running > most ? running : most;
+	}
+	assert_int_equal(owed, r->replies);
+	assert_true(r->requests > 30);
+	assert_int_equal(most, two_pairs ? 4 : 2);
+	assert_int_equal(dev_rings_running(r->b.dev), 0); // each recording ends with a stop
+	assert_int_equal(snap_diff(&r->b.committed, dev_snap(r->b.dev)), 0);
+	if (r->how == NONE)
+		r->end = r->b.committed;
+	assert_int_equal(snap_diff(&r->b.committed, &r->end), 0);
+	bed_close(&r->b);
+	assert_int_equal(fd_count_open(), fds);
+}
+
 static void replay_file(const char *path)
 {
 	static struct replay r;
@@ -140,28 +254,15 @@ static void replay_file(const char *path)
 		if (r.n_lines < ARRAY_LEN(r.line) && parse(text, &r.line[r.n_lines]))
 			r.n_lines++;
 	fclose(f);
-	int fds = fd_count_open();
-	bed_open(&r.b, 2);
-	unsigned most = 0, owed = 0;
-	for (unsigned i = 0; i < r.n_lines; i++) {
-		if (!is_offered(r.line[i].id))
-			continue;
-		if (r.line[i].reply) {
-			owed++; // by the recorded back end
-			continue;
+	bool two_pairs = strstr(path, "2pairs") != NULL;
+	unsigned crashes = 0;
+	replay_session(&r, two_pairs);
+	for (r.crash_at = 0; r.crash_at < r.n_lines; r.crash_at++)
+		for (r.how = ANSWERED; r.how <= REPEATED && !r.line[r.crash_at].reply && is_offered(r.line[r.crash_at].id); r.how++) {
+			replay_session(&r, two_pairs);
+			crashes++;
 		}
-		replay_request(&r, i);
-		unsigned running = dev_rings_running(r.b.dev);
-		most = running > most ? running : most;
-	}
-	assert_int_equal(owed, r.replies);
-	assert_true(r.requests > 30);
-	assert_int_equal(most, strstr(path, "2pairs") ? 4 : 2);
-	assert_int_equal(dev_rings_running(r.b.dev), 0); // each recording ends with a stop
-	assert_int_equal(snap_diff(&r.b.committed, dev_snap(r.b.dev)), 0);
-	bed_close(&r.b);
-	assert_int_equal(fd_count_open(), fds);
-	printf("%s: %u requests, %u replies\n", strrchr(path, '/') + 1, r.requests, r.replies);
+	printf("%s: %u requests, %u replies, %u crashes\n", strrchr(path, '/') + 1, r.requests, r.replies, crashes);
 }
 
 static void recorded_sessions(void **state)
