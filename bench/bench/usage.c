@@ -62,27 +62,40 @@ uint64_t usage_stolen_ns(const int *cpu, unsigned n)
 	return ticks * 1000000000u / (uint64_t)sysconf(_SC_CLK_TCK);
 }
 
-struct usage usage_of(pid_t pid)
+static void add_process(pid_t pid, struct usage *u)
 {
 	static const char *const switches[] = { "voluntary_ctxt_switches:", "nonvoluntary_ctxt_switches:", NULL };
 	static const char *const anon[] = { "RssAnon:", NULL };
-	struct usage u = { 0 };
 	char path[300];
 	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
 	DIR *dir = opendir(path);
 	if (!dir)
-		return u;
+		return;
 	for (struct dirent *e; (e = readdir(dir));) {
 		if (e->d_name[0] == '.')
 			continue;
 		snprintf(path, sizeof(path), "/proc/%d/task/%.20s/schedstat", (int)pid, e->d_name);
-		add_schedstat(path, &u);
+		add_schedstat(path, u);
 		snprintf(path, sizeof(path), "/proc/%d/task/%.20s/status", (int)pid, e->d_name);
-		u.switches += status_sum(path, switches);
+		u->switches += status_sum(path, switches);
 	}
 	closedir(dir);
 	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
-	u.anon_kb = status_sum(path, anon);
+	u->anon_kb += status_sum(path, anon);
+}
+
+struct usage usage_of(pid_t pid)
+{
+	struct usage u = { 0 };
+	char path[64];
+	long child;
+	add_process(pid, &u);
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)pid, (int)pid);
+	FILE *f = fopen(path, "re");
+	while (f && fscanf(f, "%ld", &child) == 1)
+		add_process((pid_t)child, &u);
+	if (f)
+		fclose(f);
 	return u;
 }
 

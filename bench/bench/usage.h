@@ -16,7 +16,7 @@ struct usage {
 struct usage usage_own(void); // of the calling thread: cpu_ns and wait_ns only
 // Nanoseconds that the host took from these CPUs since the machine's start.
 uint64_t usage_stolen_ns(const int *cpu, unsigned n);
-struct usage usage_of(pid_t pid); // all 0: no such process
+struct usage usage_of(pid_t pid); // and its children: a daemon may be several processes
 bool usage_listening(const char *path); // somebody listens on that unix socket
 // Process that listens on the unix socket path, 0: none found (or not ours to see).
 pid_t usage_listener(const char *path);
