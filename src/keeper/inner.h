@@ -1,0 +1,122 @@
+// What the keeper's files share: the tables, sized once. All of it belongs to the one thread.
+#ifndef KEEPER_INNER_H
+#define KEEPER_INNER_H
+
+#include <sys/types.h>
+
+#include "base/crash.h"
+#include "keeper/kp.h"
+#include "wire/vu_frame.h"
+
+#define KEEPER_MAX_CONNS 640 // 256 ports of two, and those that are one too many for a moment
+#define KEEPER_MAX_NAMES 1024
+#define KEEPER_HANG_US UINT64_C(2000000) // a message that is not done after this
+#define KEEPER_START_US UINT64_C(20000000) // a worker that does not serve after this
+#define KEEPER_ABORT_US UINT64_C(500000) // from SIGABRT to SIGKILL
+
+enum conn_state {
+	CONN_FREE,
+	CONN_IDLE, // reading
+	CONN_STORED, // a message is here, and not with the worker
+	CONN_SENT, // and with it
+	CONN_REPLYING, // done; the front end does not read its answer
+	CONN_ENDING, // closed; the worker has not heard of it
+};
+
+struct kept {
+	struct kp_ref ref;
+	int fd;
+};
+
+struct conn {
+	enum conn_state state;
+	bool told; // the present worker knows it
+	bool hang_up; // when the reply is out
+	bool gone; // the front end is; what it sent before is done all the same, if there is a worker
+	bool clean;
+	bool behind; // see KP_BEHIND
+	uint8_t deaths; // of workers that had the present message
+	int fd;
+	uint64_t id, seq; // of the message in hand, or the last one
+	uint64_t since_us, sent_us;
+	char port[KP_NAME_MAX];
+	int32_t pid;
+	uint32_t uid;
+	struct vu_frame frame; // the message's bytes, and the reply that is going out
+	struct vu_hdr hdr;
+	int fds[VU_MAX_FDS]; // of the message in hand
+	unsigned n_fds;
+	struct kept kept[KP_MAX_KEPT];
+	unsigned n_kept, kept_told; // the first ones, to the present worker
+	const char *reason; // of its end, static
+	uint64_t log_from, log_offset, log_bytes; // see kp_done
+};
+
+struct name {
+	char text[KP_NAME_MAX];
+	int fd;
+	bool listens, told;
+};
+
+struct keeper {
+	char **argv;
+	int exe; // the program: a worker that dies is followed by the same one, whatever lies on the disk by now
+	int ep, signals;
+	int spare; // given up for a moment to turn a front end away when no other descriptor is left
+	uint64_t started_us;
+	// the worker
+	pid_t pid; // 0: none
+	int sock;
+	uint32_t worker; // how many there were before
+	uint64_t life, spawned_us, died_us, respawn_us, abort_us;
+	int status;
+	uint64_t stopped_us; // it was stopped by a signal and not continued; 0: it was not
+	bool hello_told, ready_told, serving, ever_served, ending, ended, hup;
+	bool blocked; // there was no room for all that it should hear
+	bool deaf; // its end of the pair is closed
+	unsigned failed_starts;
+	uint32_t next_conn;
+	// custody
+	struct name name[KEEPER_MAX_NAMES];
+	struct conn conn[KEEPER_MAX_CONNS];
+	struct kp_packet in;
+};
+
+enum keeper_watch { WATCH_SIGNALS, WATCH_WORKER, WATCH_NAME, WATCH_CONN };
+// keeper.c: what is watched for what; events 0: for the end alone
+void keeper_watch(struct keeper *k, int fd, enum keeper_watch kind, unsigned index, uint32_t events, bool add);
+
+// child.c
+void child_start(struct keeper *k);
+void child_reap(struct keeper *k);
+void child_tell(struct keeper *k); // what the present worker has not heard yet, as far as there is room
+void child_tell_one(struct keeper *k, struct conn *c); // the same of one connection
+void child_read(struct keeper *k); // what it says
+uint64_t child_deadline(const struct keeper *k); // 0: nothing runs out
+void child_overdue(struct keeper *k, uint64_t now);
+
+void child_crash(struct keeper *k, enum crash_point p); // a test lets the worker die here
+
+// relay.c
+void conn_accept(struct keeper *k, struct name *n);
+void conn_open(struct keeper *k, const char *port, int fd); // takes fd
+void conn_ready(struct keeper *k, struct conn *c, bool over);
+void conn_done(struct keeper *k, const struct kp_packet *p);
+void conn_end(struct keeper *k, struct conn *c, bool clean, const char *reason); // closed; reason: static
+void conn_close(struct keeper *k, struct conn *c); // and forgotten
+// The worker can't have it any more: fill the log, then close. Bytes that the front end did not see logged are all in there.
+void conn_fill_log(const struct conn *c);
+void conn_give_up(struct keeper *k, struct conn *c, const char *reason);
+struct conn *conn_find(struct keeper *k, uint64_t id);
+bool conn_tell(struct keeper *k, struct conn *c); // false: no room now
+
+// custody.c: put, get, keep-only, replay
+void custody_put(struct keeper *k, const char *name, int fd, bool listens); // takes fd
+void custody_drop(struct keeper *k, const char *name);
+bool custody_tell(struct keeper *k); // false: no room now
+// Of what conn keeps and what its message brought, those that are named stay.
+void custody_keep_only(struct conn *c, const struct kp_ref *ref, unsigned n);
+void custody_release(struct conn *c); // all of it
+const struct kept *custody_find(const struct conn *c, uint64_t seq);
+
+#endif
