@@ -4,14 +4,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+
+#define ORPHAN_TRIES 500 // of 10 ms
 
 static enum err dir_make(const char *dir, struct why *why)
 {
@@ -36,12 +40,34 @@ static enum err dir_make(const char *dir, struct why *why)
 	return OK;
 }
 
-static enum err lock_held(int fd, const char *dir, struct why *why)
+static long lock_pid(int fd)
 {
 	char buf[24];
 	ssize_t n = pread(fd, buf, sizeof(buf) - 1, 0);
 	buf[n > 0 ? n : 0] = '\0';
-	long pid = strtol(buf, NULL, 10);
+	return strtol(buf, NULL, 10);
+}
+
+// Who is named is dead, but a process of its is still dying: of a large guest's memory the kernel lets go for some time.
+static bool lock_take(int fd)
+{
+	struct timespec nap = { 0, 10000000 };
+	for (unsigned i = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; i++) {
+		if (errno != EWOULDBLOCK)
+			return false;
+		long pid = lock_pid(fd);
+		if (i == ORPHAN_TRIES || pid <= 0 || kill((pid_t)pid, 0) == 0 || errno != ESRCH) {
+			errno = EWOULDBLOCK;
+			return false;
+		}
+		nanosleep(&nap, NULL);
+	}
+	return true;
+}
+
+static enum err lock_held(int fd, const char *dir, struct why *why)
+{
+	long pid = lock_pid(fd);
 	if (pid > 0)
 		return refuse(why, "%s is in use by another daemon, pid %ld", dir, pid);
 	return refuse(why, "%s is in use by another daemon", dir);
@@ -72,7 +98,7 @@ enum err lock_dir(struct store *s, const struct store_life *as, struct why *why)
 		return e;
 	if (s->lock_fd < 0)
 		return ours(why, "can't open %s: %s", path, strerror(errno));
-	if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0) // of an open file that has it: nothing changes
+	if (!lock_take(s->lock_fd)) // of an open file that has it: nothing changes
 		return errno == EWOULDBLOCK ? lock_held(s->lock_fd, s->dir, why) : ours(why, "can't lock %s: %s", path, strerror(errno));
 	// On a full disk the lock holds all the same, without a pid to tell.
 	int n = snprintf(pid, sizeof(pid), "%ld\n", as->pid > 0 ? (long)as->pid : (long)getpid());
