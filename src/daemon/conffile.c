@@ -5,6 +5,21 @@
 #include <glob.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+
+static bool record(struct options *o, const char *where, const char *line)
+{
+	size_t had = o->read ? strlen(o->read) : 0, size = had + strlen(where) + strlen(line) + 3;
+	char *more = realloc(o->read, size);
+	if (!more)
+		return false;
+	o->read = more;
+	snprintf(more + had, size - had, "%s\t%s\n", where, line);
+	return true;
+}
 
 static enum err read_line(struct options *o, char *line, const char *where, struct why *why)
 {
@@ -15,6 +30,8 @@ static enum err read_line(struct options *o, char *line, const char *where, stru
 		line[--n] = '\0';
 	if (!n || *line == '#')
 		return OK;
+	if (!record(o, where, line))
+		return ours(why, "no memory");
 	char *value = line + strcspn(line, " \t=");
 	if (*value) {
 		*value++ = '\0';
@@ -53,6 +70,33 @@ enum err conffile_read(struct options *o, const char *path, struct why *why)
 	for (size_t i = 0; i < g.gl_pathc && e == OK; i++)
 		e = read_one(o, g.gl_pathv[i], why);
 	globfree(&g);
+	return e;
+}
+
+int conffile_keep(const struct options *o)
+{
+	size_t n = o->read ? strlen(o->read) : 0;
+	int fd = memfd_create("vringd-config", MFD_CLOEXEC);
+	if (fd >= 0 && write(fd, o->read ? o->read : "", n) != (ssize_t)n)
+		fd_reset(&fd);
+	return fd;
+}
+
+enum err conffile_replay(struct options *o, int fd, struct why *why)
+{
+	FILE *f = lseek(fd, 0, SEEK_SET) == 0 ? fdopen(dup(fd), "r") : NULL;
+	if (!f)
+		return ours(why, "the configuration of the last worker: %s", strerror(errno));
+	char *line = NULL, *tab;
+	size_t room = 0;
+	enum err e = OK;
+	while (e == OK && getline(&line, &room, f) >= 0)
+		if ((tab = strchr(line, '\t')) != NULL) {
+			*tab = '\0';
+			e = read_line(o, tab + 1, line, why);
+		}
+	free(line);
+	fclose(f);
 	return e;
 }
 

@@ -15,6 +15,9 @@
 #include "loop/loop.h"
 #include "timeline/timeline.h"
 
+struct kept;
+struct lease;
+struct kept_conn;
 struct msgsrc;
 
 struct want { // a ring that dev gave us, whether or not the datapath has it
@@ -33,6 +36,7 @@ struct session {
 	uint32_t used; // those of live that are enabled
 	bool refused; // something that it asked for was refused
 	bool fatal; // and for this the connection ends
+	bool resuming; // its rings go on where an earlier worker had them
 	bool in_use; // identity was told that the guest runs here
 	bool ran; // rings ran at some time
 	uint32_t began; // rings that were started at some time
@@ -97,6 +101,8 @@ struct vd {
 	struct loop *loop;
 	struct store *store;
 	struct dp *dp;
+	struct kept *kept; // NULL: there is no keeper
+	struct lease *lease;
 	struct store_opened opened;
 	char *state_dir, *runtime_dir;
 	char *end_with_port;
@@ -111,6 +117,7 @@ struct vd {
 	struct pace *announce_pace; // announcer.c
 	struct vd_sub *subs;
 	bool telling, idle_asked, migrations_dirty, ending;
+	bool adopting; // an earlier worker's ports and connections are being taken over: nothing that it told is told again
 	bool keep_failed; // a port that can't be opened stays, and is tried again
 };
 
@@ -125,26 +132,44 @@ bool log_rate_allows(struct log_rate *rate); // the same bound for what is no li
 #define REOPEN_FIRST_US UINT64_C(1000000)
 #define REOPEN_MOST_S 16
 
+// vd_ports.c
+void vd_drained_restore(struct vd *vd);
 // port_state.c
 void port_tell(struct port *p); // enter an event if the state changed
 // port.c
 struct port *port_new(struct vd *vd, const struct port_spec *spec, enum vd_origin origin, struct why *why);
 void port_free(struct port *p);
 void port_on_connection(struct port *p, int fd); // takes fd
+void port_on_kept(struct port *p, struct kept_conn *c); // one that the keeper has
+void port_add_session(struct port *p, struct session *s); // there is room; s has its peer
+bool port_full(const struct port *p); // as many front ends as there can be
 void port_session_over(struct port *p, struct session *s); // frees it
 void port_next_session(struct port *p); // give the datapath the rings of whoever waits for it
 void port_arm_hold(struct port *p);
 void port_dp_conf(const struct port_spec *s, struct dp_port_conf *out); // tap_fd is left -1
 enum err port_open_socket(struct port *p, struct why *why); // listener.c
 void port_close_socket(struct port *p);
+// adopt.c
+bool adopt_expects(const struct port *p); // an earlier worker had a connection of it
+struct dev *adopt_device(struct session *s, const struct dev_conf *conf, const struct dev_ops *ops, struct kept_conn *kept,
+			 const struct store_connection *row, struct why *why);
+void adopt_connections(struct vd *vd); // those of an earlier worker; the ports are there
+void adopt_on_conn(void *vd, struct kept_conn *c); // a new one
 // session.c
-struct session *session_new(struct port *p, int fd, struct why *why); // takes fd on success
+// The connection fd, or the keeper's; taken on success.
+struct session *session_new(struct port *p, int fd, struct kept_conn *kept, struct why *why);
+// One that an earlier worker served, as its rows have it. Its rings wait for session_resume. On failure nothing is taken.
+struct session *session_adopt(struct port *p, struct kept_conn *kept, const struct store_connection *row, struct why *why);
+void session_resume(struct session *s);
+void session_resume_tx(struct session *s); // of all sessions after session_resume of all
 void session_free(struct session *s);
 void session_attach(struct session *s); // give the datapath what is wanted
 void session_close(struct session *s, const char *reason);
 void session_over(struct session *s, bool clean, const char *reason); // frees it; clean: the front end closed between messages
 // identity.c
 void identity_running(struct port *p, struct session *s); // from none to some
+void identity_resumed(struct port *p); // the same, with another worker
+void identity_resume_stopped(struct port *p, struct session *s); // and where its rings were stopped
 void identity_stopped(struct port *p, struct session *s); // the guest stopped its last ring
 void identity_lost(struct port *p, bool logged); // its connection ended while rings ran
 void identity_learned(struct port *p, struct port *from, const uint8_t mac[6]); // a frame of the guest came in here
@@ -172,7 +197,8 @@ void migration_note(struct port *p, unsigned notes);
 void migration_announced(struct port *p, const char *kind, const uint8_t mac[6], uint32_t round);
 void migration_hold_looked(struct port *p); // frames may have been held, delivered or dropped
 void migration_port_goes(struct port *p); // it is about to be deleted: what it holds is lost
-void migrations_close_books(struct vd *vd);
+uint64_t migration_lost(const struct dp_stats *st); // frames that were lost because rings stood still
+void migrations_resume(struct vd *vd); // migrations_resume.c: after connections were taken over
 void migrations_free(struct port *p);
 // macs.c
 void macs_changed(struct vd *vd);
@@ -185,6 +211,7 @@ enum err features_pin(struct port *p, const struct snap *s, struct why *why);
 enum err features_check(const struct port_spec *s, struct why *why); // does features= name what vringd can't offer?
 // tap.c
 int tap_open(const struct port_spec *s, struct why *why); // fd, or -1
+int tap_kept(struct port *p, struct why *why); // the one of an earlier worker, or tap_open; kept from now on
 struct port *tap_owner(const struct port *p); // the other port of ours that has the interface of p's SPEC, NULL: none
 bool tap_down(const struct port_spec *s, char name[16]); // the interface is set down; name: its own
 enum err tap_check(int fd, struct why *why); // an inherited one: set up as ours are, or refused

@@ -1,4 +1,5 @@
 #include "daemon/ctl_server.h"
+#include "daemon/kept.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -326,30 +327,42 @@ static enum err clear_stale(const char *path, const struct sockaddr_un *sa, stru
 	return OK;
 }
 
-enum err ctl_server_new(struct ctl_server **out, struct vd *vd, const char *path, struct why *why)
+static enum err listen_at(int *out, const char *path, struct why *why)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	if (strlen(path) >= sizeof(sa.sun_path))
-		return refuse(why, "control socket %.60s...: the path is over 107 bytes", path);
 	strcpy(sa.sun_path, path);
 	enum err e = clear_stale(path, &sa, why);
 	if (e != OK)
 		return e;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	mode_t old = umask(0177);
+	int rc = fd >= 0 ? bind(fd, (struct sockaddr *)&sa, sizeof(sa)) : -1;
+	umask(old);
+	*out = fd;
+	if (rc == 0 && listen(fd, 16) == 0)
+		return OK;
+	e = ours(why, "control socket %s: %s", path, strerror(errno));
+	fd_reset(out);
+	return e;
+}
+
+enum err ctl_server_new(struct ctl_server **out, struct vd *vd, struct kept *kept, const char *path, struct why *why)
+{
+	if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
+		return refuse(why, "control socket %.60s...: the path is over 107 bytes", path);
+	int fd = kept_take(kept, KEPT_CONTROL);
+	enum err e = fd < 0 ? listen_at(&fd, path, why) : OK;
+	if (e != OK)
+		return e;
+	kept_put(kept, KEPT_CONTROL, fd, false);
 	struct ctl_server *s = calloc(1, sizeof(*s));
-	if (!s)
+	if (!s) {
+		fd_reset(&fd);
 		return ours(why, "no memory");
+	}
 	s->vd = vd;
 	strcpy(s->path, path);
-	s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	mode_t old = umask(0177);
-	int rc = s->fd >= 0 ? bind(s->fd, (struct sockaddr *)&sa, sizeof(sa)) : -1;
-	umask(old);
-	if (rc != 0 || listen(s->fd, 16) != 0) {
-		e = ours(why, "control socket %s: %s", path, strerror(errno));
-		fd_reset(&s->fd);
-		free(s);
-		return e;
-	}
+	s->fd = fd;
 	s->again = timer_new(vd_loop(vd), on_again, s);
 	s->watch = s->again ? watch_new(vd_loop(vd), s->fd, LOOP_READ, on_accept, s) : NULL;
 	if (!s->watch) {

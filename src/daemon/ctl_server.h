@@ -9,12 +9,14 @@
 
 #include "base/err.h"
 
+struct kept;
 struct vd;
 struct ctl_server;
 struct ctl_client;
 
 // Listen at path (0600; a stale socket of ours is removed). path is copied.
-enum err ctl_server_new(struct ctl_server **out, struct vd *vd, const char *path, struct why *why);
+// With a keeper the socket outlives this process: who connects while there is no worker waits for the next one.
+enum err ctl_server_new(struct ctl_server **out, struct vd *vd, struct kept *kept, const char *path, struct why *why);
 void ctl_server_free(struct ctl_server *s); // NULL is fine
 
 struct rpc_call {

@@ -158,6 +158,25 @@ void identity_running(struct port *p, struct session *s)
 	macs_changed(p->vd);
 }
 
+void identity_resumed(struct port *p)
+{
+	dp_port_rx_state(p->dp, DP_RX_PAUSED);
+	claim_configured(p);
+	p->home = true;
+	p->lost_any = false;
+	p->stopped_us = 0;
+}
+
+// Its frames wait for it as before; when exactly it stopped died with the last worker.
+void identity_resume_stopped(struct port *p, struct session *s)
+{
+	p->active = s;
+	p->stopped_us = clock_boot_us();
+	p->was_logging = bits_has(dev_snap(s->dev)->features_acked, VHOST_F_LOG_ALL);
+	dp_port_rx_state(p->dp, DP_RX_STOPPED);
+	port_arm_hold(p);
+}
+
 // Nobody runs the guest here any more. If it runs at another port already, all goes there at once.
 static void gone(struct port *p, bool logged)
 {

@@ -1,5 +1,6 @@
 // The socket of a vhost-user port: listening, connecting, taking front ends in.
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "daemon/core.h"
+#include "daemon/kept.h"
 
 #define RETRY_FIRST_US 500000
 #define RETRY_MOST_US 5000000
@@ -43,12 +45,17 @@ static enum err listen_on(struct port *p, int fd, struct why *why)
 	fd_set_cloexec(fd);
 	if (fd_set_nonblock(fd, true) != 0)
 		return ours(why, "%s", strerror(errno));
+	p->listen_fd = fd;
+	if (p->vd->kept) { // the keeper accepts
+		kept_put(p->vd->kept, p->spec.id, fd, true);
+		return OK;
+	}
 	p->retry = timer_new(p->vd->loop, on_listen_again, p);
 	p->listen_watch = p->retry ? watch_new(p->vd->loop, fd, LOOP_READ, on_accept, p) : NULL;
-	if (!p->listen_watch)
-		return ours(why, "no memory");
-	p->listen_fd = fd;
-	return OK;
+	if (p->listen_watch)
+		return OK;
+	p->listen_fd = -1;
+	return ours(why, "no memory");
 }
 
 // A socket that a dead daemon left is removed; one that somebody listens on, or anything else, is not.
@@ -89,8 +96,33 @@ static const struct port *own_listener(const struct port *p)
 	return NULL;
 }
 
+// The socket that an earlier worker bound to this path, if it is this path's still.
+static bool take_kept(struct port *p, struct why *why)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	socklen_t len = sizeof(sa);
+	struct stat st;
+	int fd = kept_take(p->vd->kept, p->spec.id);
+	if (fd < 0)
+		return false;
+	memset(sa.sun_path, 0, sizeof(sa.sun_path));
+	bool same = getsockname(fd, (struct sockaddr *)&sa, &len) == 0 && strncmp(sa.sun_path, p->path, sizeof(sa.sun_path)) == 0 &&
+		    lstat(p->path, &st) == 0 && S_ISSOCK(st.st_mode);
+	if (!same) // the configuration has another by now, or somebody removed it
+		unlink(sa.sun_path[0] && strcmp(sa.sun_path, p->path) != 0 ? sa.sun_path : "");
+	if (!same || listen_on(p, fd, why) != OK) {
+		kept_drop(p->vd->kept, p->spec.id);
+		fd_reset(&fd);
+		return false;
+	}
+	p->bound = true;
+	return true;
+}
+
 static enum err bind_path(struct port *p, struct why *why)
 {
+	if (take_kept(p, why))
+		return OK;
 	const struct port *own = own_listener(p);
 	if (own) // asking the socket would be a front end to that port
 		return refuse(why, "%s: port '%s' listens there", p->path, own->spec.id);
@@ -154,6 +186,11 @@ static enum err inherit(struct port *p, struct why *why)
 		return refuse(why, "fd=%d: %s", p->spec.fd, strerror(errno));
 	if (listening)
 		return listen_on(p, p->spec.fd, why);
+	if (p->vd->kept) {
+		if (kept_hello(p->vd->kept)->worker == 0) // later ones find it with the keeper, or not any more
+			port_on_connection(p, fcntl(p->spec.fd, F_DUPFD_CLOEXEC, 3));
+		return OK;
+	}
 	port_on_connection(p, p->spec.fd);
 	return p->session[0] ? OK : ours(why, "fd=: the connection could not be taken");
 }
@@ -183,7 +220,8 @@ enum err port_open_socket(struct port *p, struct why *why)
 	p->retry = timer_new(p->vd->loop, on_retry, p);
 	if (!p->retry)
 		return ours(why, "no memory");
-	timer_arm(p->retry, 0);
+	if (!adopt_expects(p))
+		timer_arm(p->retry, 0);
 	return OK;
 }
 
@@ -191,6 +229,8 @@ void port_close_socket(struct port *p)
 {
 	watch_free(p->listen_watch);
 	p->listen_watch = NULL;
+	if (p->listen_fd >= 0)
+		kept_drop(p->vd->kept, p->spec.id);
 	fd_reset(&p->listen_fd);
 	timer_free(p->retry);
 	p->retry = NULL;

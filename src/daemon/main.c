@@ -7,18 +7,23 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/crash.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "daemon/conffile.h"
 #include "daemon/ctl_server.h"
 #include "daemon/dirs.h"
+#include "daemon/kept.h"
 #include "daemon/options.h"
 #include "daemon/vd.h"
+#include "keeper/keeper.h"
 #include "loop/loop.h"
 
 struct life {
 	struct options o;
 	struct loop *loop;
 	struct vd *vd;
+	struct kept *kept; // NULL: without a keeper
 	struct ctl_server *ctl;
 	struct watch *term, *intr, *hup;
 	char state_dir[256], runtime_dir[256], control[300];
@@ -32,6 +37,8 @@ static void on_end(void *arg, int fd, int ready)
 	loop_stop(l->loop);
 }
 
+static void keep_config(struct life *l);
+
 static void on_reload(void *arg, int fd, int ready)
 {
 	struct life *l = arg;
@@ -42,12 +49,14 @@ static void on_reload(void *arg, int fd, int ready)
 		log_warn("SIGHUP: there is no --config to read again");
 	else if (conffile_reload(l->vd, &l->o, &why) != OK)
 		log_err("reload refused, nothing was changed: %s", why.text);
-	else
+	else {
 		log_info("configuration read again");
+		keep_config(l);
+	}
 }
 
 // Private directories of a daemon that serves one path: named after it.
-static const char *private_name(const struct options *o, char *buf, size_t size)
+static const char *private_name(const struct options *o, bool kept, char *buf, size_t size)
 {
 	if (o->socket_path) {
 		size_t n = (size_t)snprintf(buf, size, "path");
@@ -57,7 +66,7 @@ static const char *private_name(const struct options *o, char *buf, size_t size)
 		return buf;
 	}
 	if (o->fd >= 0) {
-		snprintf(buf, size, "fd%d-%d", o->fd, (int)getpid());
+		snprintf(buf, size, "fd%d-%d", o->fd, (int)(kept ? getppid() : getpid()));
 		return buf;
 	}
 	return NULL;
@@ -67,7 +76,7 @@ static enum err find_runtime_dir(struct life *l, struct why *why)
 {
 	char name[128];
 	if (!l->o.runtime_dir)
-		return dirs_runtime(l->runtime_dir, sizeof(l->runtime_dir), private_name(&l->o, name, sizeof(name)), why);
+		return dirs_runtime(l->runtime_dir, sizeof(l->runtime_dir), private_name(&l->o, l->kept != NULL, name, sizeof(name)), why);
 	snprintf(l->runtime_dir, sizeof(l->runtime_dir), "%s", l->o.runtime_dir);
 	return OK;
 }
@@ -104,7 +113,7 @@ static void check_cpus(const struct options *o)
 static enum err find_dirs(struct life *l, struct why *why)
 {
 	char name[128];
-	const char *private = private_name(&l->o, name, sizeof(name));
+	const char *private = private_name(&l->o, l->kept != NULL, name, sizeof(name));
 	enum err e = find_runtime_dir(l, why);
 	if (e == OK && l->o.state_dir)
 		snprintf(l->state_dir, sizeof(l->state_dir), "%s", l->o.state_dir);
@@ -140,7 +149,7 @@ static enum err add_ports(struct life *l, struct why *why)
 
 static enum err start(struct life *l, struct why *why)
 {
-	struct vd_conf conf = { .state_dir = l->state_dir, .runtime_dir = l->runtime_dir, .durability = l->o.durability,
+	struct vd_conf conf = { .state_dir = l->state_dir, .runtime_dir = l->runtime_dir, .durability = l->o.durability, .kept = l->kept,
 				.end_with_port = l->o.fd >= 0 ? "vm0" : NULL,
 				.dp = { .threads = l->o.threads, .poll_us = l->o.poll_us, .hold_total = l->o.hold_total,
 					.general_only = getenv("VRINGD_GENERAL_ONLY") != NULL } };
@@ -159,10 +168,14 @@ static enum err start(struct life *l, struct why *why)
 		return e;
 	vd_begin(l->vd);
 	vd_keep_failed(l->vd, false);
-	e = ctl_server_new(&l->ctl, l->vd, l->control, why);
+	e = ctl_server_new(&l->ctl, l->vd, l->kept, l->control, why);
 	l->term = loop_signal(l->loop, SIGTERM, on_end, l);
 	l->intr = loop_signal(l->loop, SIGINT, on_end, l);
 	l->hup = loop_signal(l->loop, SIGHUP, on_reload, l);
+	if (e != OK)
+		return e;
+	keep_config(l);
+	kept_serving(l->kept);
 	return e;
 }
 
@@ -173,6 +186,7 @@ static void stop(struct life *l)
 	watch_free(l->term);
 	ctl_server_free(l->ctl);
 	vd_free(l->vd);
+	kept_free(l->kept);
 	loop_free(l->loop);
 	if (l->o.fd >= 0) { // named after this process: of no use to the next
 		if (!l->o.state_dir)
@@ -187,13 +201,32 @@ static int run(struct life *l)
 	struct why why = { "" };
 	enum err e = start(l, &why);
 	if (e == OK) {
-		log_info("version %s: %u ports, control socket %s", VRINGD_VERSION, vd_ports_count(l->vd), l->control);
+		if (!l->kept || kept_hello(l->kept)->worker == 0)
+			log_info("version %s: %u ports, control socket %s", VRINGD_VERSION, vd_ports_count(l->vd), l->control);
 		loop_run(l->loop);
+		kept_end(l->kept);
 	} else {
 		log_err("%s", why.text);
 	}
 	stop(l);
 	return e == OK ? 0 : 1;
+}
+
+// A worker that follows another reads what that one had read.
+static enum err read_config(struct life *l, struct why *why)
+{
+	int fd = kept_take(l->kept, KEPT_CONFIG);
+	enum err e = fd >= 0 ? conffile_replay(&l->o, fd, why) : conffile_read(&l->o, l->o.config, why);
+	fd_reset(&fd);
+	return e;
+}
+
+static void keep_config(struct life *l)
+{
+	int fd = l->kept ? conffile_keep(&l->o) : -1;
+	if (fd >= 0)
+		kept_put(l->kept, KEPT_CONFIG, fd, false);
+	fd_reset(&fd);
 }
 
 int main(int argc, char **argv)
@@ -202,9 +235,16 @@ int main(int argc, char **argv)
 	struct why why = { "" };
 	memset(&l, 0, sizeof(l));
 	options_init(&l.o);
-	enum err e = options_parse_argv(&l.o, argc, argv, &why);
+	bool worker = kept_wanted();
+	enum err e = worker ? kept_open(&l.kept, &why) : OK;
+	if (l.kept) {
+		crash_life(kept_hello(l.kept)->worker);
+		crash_here(CRASH_adopt_told);
+	}
+	if (e == OK)
+		e = options_parse_argv(&l.o, argc, argv, &why);
 	if (e == OK && l.o.action <= OPTIONS_CHECK && l.o.config)
-		e = conffile_read(&l.o, l.o.config, &why);
+		e = read_config(&l, &why);
 	if (e == OK && l.o.action <= OPTIONS_CHECK)
 		e = options_check(&l.o, &why);
 	if (e == OK && l.o.action <= OPTIONS_CHECK)
@@ -212,6 +252,7 @@ int main(int argc, char **argv)
 	if (e != OK) {
 		log_err("%s", why.text);
 		options_free(&l.o);
+		kept_free(l.kept);
 		return 2;
 	}
 	int rc = 0;
@@ -231,6 +272,10 @@ int main(int argc, char **argv)
 		break;
 	case OPTIONS_RUN:
 		log_set_level(l.o.log_level);
+		if (!worker && !l.o.no_keeper) {
+			options_free(&l.o); // the worker reads all of it anew
+			return keeper_run(argv);
+		}
 		check_cpus(&l.o);
 		signal(SIGPIPE, SIG_IGN);
 		rc = run(&l);

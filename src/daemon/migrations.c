@@ -7,7 +7,7 @@
 #include "daemon/core.h"
 
 // Frames for a guest whose rings stand still that were lost: held in vain, or not even that.
-static uint64_t lost(const struct dp_stats *st)
+uint64_t migration_lost(const struct dp_stats *st)
 {
 	return st->hold_dropped + st->drops_out[DP_DROP_HOLD_FULL] + st->drops_out[DP_DROP_STOPPED];
 }
@@ -20,7 +20,7 @@ static void count(struct port *p, struct timeline *t)
 	dp_port_stats(p->dp, &st);
 	t->held = st.held - p->base_held;
 	t->delivered = st.hold_delivered - p->base_delivered;
-	t->dropped = lost(&st) - p->base_dropped;
+	t->dropped = migration_lost(&st) - p->base_dropped;
 }
 
 static void write_record(struct vd *vd, struct port *p, struct timeline *t)
@@ -62,7 +62,7 @@ static struct timeline *record_open(struct port *p, enum timeline_role role, uin
 	p->counting = t;
 	p->base_held = st.held;
 	p->base_delivered = st.hold_delivered;
-	p->base_dropped = lost(&st);
+	p->base_dropped = migration_lost(&st);
 	vd_event(p->vd, p->spec.id, "migration.started", "%s, record %llu", timeline_role_name(role), (unsigned long long)id);
 	return t;
 }
@@ -269,7 +269,7 @@ void migration_hold_looked(struct port *p)
 	tell_dropped(p, &st);
 	const struct timeline *t = p->counting;
 	if (!t || (t->held == st.held - p->base_held && t->delivered == st.hold_delivered - p->base_delivered &&
-		   t->dropped == lost(&st) - p->base_dropped))
+		   t->dropped == migration_lost(&st) - p->base_dropped))
 		return;
 	p->vd->migrations_dirty = true;
 	vd_idle_soon(p->vd);
@@ -289,56 +289,4 @@ void migrations_free(struct port *p)
 	free(p->arrival);
 	free(p->departure);
 	p->arrival = p->departure = p->counting = NULL;
-}
-
-// What an earlier life left open: its end was not seen.
-static void close_one(void *arg, uint64_t id, const char *port, const char *json)
-{
-	struct vd *vd = arg;
-	static const char open[] = "\"outcome\":\"running\"";
-	const char *at = strstr(json, open);
-	struct why why;
-	if (!at)
-		return;
-	size_t before = (size_t)(at - json), size = strlen(json) + 1;
-	char *closed = malloc(size);
-	if (!closed)
-		return;
-	snprintf(closed, size, "%.*s\"outcome\":\"unknown\"%s", (int)before, json, at + sizeof(open) - 1);
-	if (store_migration_put(vd->store, id, port, closed, &why) != OK)
-		vd_store_failed(vd, port, &why);
-	free(closed);
-}
-
-struct open_records {
-	struct vd *vd;
-	unsigned n;
-	struct {
-		uint64_t id;
-		char port[SNAP_PORT_MAX];
-		char *json;
-	} rec[64];
-};
-
-static void remember(void *arg, uint64_t id, const char *port, const char *json)
-{
-	struct open_records *o = arg;
-	if (o->n == 64 || !strstr(json, "\"outcome\":\"running\""))
-		return;
-	o->rec[o->n].id = id;
-	snprintf(o->rec[o->n].port, SNAP_PORT_MAX, "%s", port);
-	o->rec[o->n].json = strdup(json);
-	o->n += o->rec[o->n].json != NULL;
-}
-
-void migrations_close_books(struct vd *vd)
-{
-	struct open_records o = { .vd = vd };
-	struct why why;
-	if (store_each_migration(vd->store, NULL, remember, &o, &why) != OK)
-		vd_store_failed(vd, "", &why);
-	for (unsigned i = 0; i < o.n; i++) { // not while the rows are being read
-		close_one(vd, o.rec[i].id, o.rec[i].port, o.rec[i].json);
-		free(o.rec[i].json);
-	}
 }

@@ -10,33 +10,31 @@
 
 #define BUDGET 16 // messages per turn: a chatty front end does not keep the others waiting
 
-struct msgsrc {
+struct plain {
+	struct msgsrc base;
 	int fd;
 	struct watch *watch;
 	struct vu_frame *frame;
 	uint64_t seq;
-	msgsrc_message_fn *on_message;
-	msgsrc_end_fn *on_end;
-	void *arg;
 	bool close_after; // when the reply is out
-	bool inside, dead;
 };
 
-static void release(struct msgsrc *src)
+static void release(struct msgsrc *m)
 {
+	struct plain *src = (struct plain *)m;
 	watch_free(src->watch); // before its descriptor
 	vu_frame_free(src->frame);
 	fd_reset(&src->fd);
 	free(src);
 }
 
-static void end(struct msgsrc *src, bool clean, const char *reason)
+static void end(struct plain *src, bool clean, const char *reason)
 {
-	if (!src->dead)
-		src->on_end(src->arg, clean, reason);
+	if (!src->base.dead)
+		src->base.user->end(src->base.arg, clean, reason);
 }
 
-static bool one_message(struct msgsrc *src)
+static bool one_message(struct plain *src)
 {
 	struct vu_in in;
 	struct why why = { "" };
@@ -51,8 +49,8 @@ static bool one_message(struct msgsrc *src)
 	struct dev_msg msg = { .seq = ++src->seq, .hdr = in.hdr, .payload = in.payload, .n_fds = in.n_fds };
 	struct dev_reply reply;
 	memcpy(msg.fds, in.fds, sizeof(msg.fds));
-	src->on_message(src->arg, &msg, &reply);
-	if (src->dead)
+	src->base.user->message(src->base.arg, &msg, &reply);
+	if (src->base.dead)
 		return false;
 	src->close_after = reply.close;
 	e = reply.len ? vu_frame_send(src->frame, src->fd, reply.bytes, reply.len, &why) : OK;
@@ -69,9 +67,9 @@ static bool one_message(struct msgsrc *src)
 
 static void on_ready(void *arg, int fd, int ready)
 {
-	struct msgsrc *src = arg;
+	struct plain *src = arg;
 	(void)fd;
-	src->inside = true;
+	src->base.inside = true;
 	if (ready & LOOP_WRITE) {
 		struct why why = { "" };
 		enum err e = vu_frame_flush(src->frame, src->fd, &why);
@@ -85,28 +83,33 @@ static void on_ready(void *arg, int fd, int ready)
 		for (unsigned i = 0; i < BUDGET && one_message(src); i++)
 			;
 	}
-	src->inside = false;
-	if (src->dead)
-		release(src);
+	src->base.inside = false;
+	if (src->base.dead)
+		release(&src->base);
 }
 
-struct msgsrc *msgsrc_new(struct loop *loop, int fd, msgsrc_message_fn *on_message, msgsrc_end_fn *on_end, void *arg)
+static bool hung_up(const struct msgsrc *m)
 {
-	struct msgsrc *src = calloc(1, sizeof(*src));
+	const struct plain *src = (const struct plain *)m;
+	struct pollfd pfd = { .fd = src->fd, .events = 0 };
+	return !m->inside && poll(&pfd, 1, 0) == 1 && (pfd.revents & (POLLHUP | POLLERR));
+}
+
+struct msgsrc *msgsrc_new(struct loop *loop, int fd, const struct msgsrc_user *user, void *arg)
+{
+	struct plain *src = calloc(1, sizeof(*src));
 	if (!src)
 		return NULL;
 	src->frame = vu_frame_new();
 	src->watch = src->frame && fd_set_nonblock(fd, true) == 0 ? watch_new(loop, fd, LOOP_READ, on_ready, src) : NULL;
 	src->fd = -1;
 	if (!src->watch) {
-		release(src);
+		release(&src->base);
 		return NULL;
 	}
 	src->fd = fd;
-	src->on_message = on_message;
-	src->on_end = on_end;
-	src->arg = arg;
-	return src;
+	src->base = (struct msgsrc){ .free = release, .hung_up = hung_up, .user = user, .arg = arg };
+	return &src->base;
 }
 
 void msgsrc_free(struct msgsrc *src)
@@ -116,11 +119,10 @@ void msgsrc_free(struct msgsrc *src)
 	if (src->inside)
 		src->dead = true;
 	else
-		release(src);
+		src->free(src);
 }
 
 bool msgsrc_hung_up(const struct msgsrc *src)
 {
-	struct pollfd pfd = { .fd = src->fd, .events = 0 };
-	return !src->inside && poll(&pfd, 1, 0) == 1 && (pfd.revents & (POLLHUP | POLLERR));
+	return src->hung_up && src->hung_up(src);
 }

@@ -25,7 +25,7 @@ static const struct {
 	[O_CPUS] = { "cpus", required_argument, true, "LIST", "CPUs of the data threads, like 2,4-5" },
 	[O_POLL] = { "poll-us", required_argument, true, "auto|0|N|always", "go on polling that long after the last frame (auto: as long as it pays, 0 to 200)" },
 	[O_HOLD] = { "hold-total", required_argument, true, "BYTES", "held frames of all ports together (256M)" },
-	[O_NOKEEPER] = { "no-keeper", no_argument, true, NULL, "run the worker alone (this version always does)" },
+	[O_NOKEEPER] = { "no-keeper", no_argument, true, NULL, "one process: front ends lose their connection when it dies" },
 	[O_SANDBOX] = { "sandbox", required_argument, true, "strict|log|off", "system call filter (this version: off)" },
 	[O_DURABILITY] = { "durability", required_argument, true, "process|host", "acknowledged state survives our death, or the host's, too (process)" },
 	[O_LOGLEVEL] = { "log-level", required_argument, true, "LEVEL", "error, warn, info or debug (info)" },
@@ -54,6 +54,7 @@ void options_init(struct options *o)
 void options_free(struct options *o)
 {
 	free(o->config);
+	free(o->read);
 	free(o->state_dir);
 	free(o->runtime_dir);
 	free(o->control);
@@ -194,6 +195,8 @@ static enum err set_option(struct options *o, enum opt_id id, const char *v, enu
 		o->action = OPTIONS_HELP;
 		return OK;
 	case O_NOKEEPER:
+		o->no_keeper = true;
+		return OK;
 	case O_N:
 		break;
 	}
@@ -303,6 +306,7 @@ enum err options_may_reload(const struct options *now, const struct options *nex
 		{ O_POLL, now->poll_auto == next->poll_auto && now->poll_us == next->poll_us },
 		{ O_HOLD, now->hold_total == next->hold_total },
 		{ O_DURABILITY, now->durability == next->durability },
+		{ O_NOKEEPER, now->no_keeper == next->no_keeper },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
 		if (!(now->given >> rows[i].id & 1) && !rows[i].equal)
@@ -310,8 +314,11 @@ enum err options_may_reload(const struct options *now, const struct options *nex
 	return OK;
 }
 
-void options_reload(struct options *now, const struct options *next)
+void options_reload(struct options *now, struct options *next)
 {
+	free(now->read);
+	now->read = next->read;
+	next->read = NULL;
 	if ((now->given >> O_LOGLEVEL & 1) || now->log_level == next->log_level)
 		return;
 	now->log_level = next->log_level;
@@ -336,6 +343,8 @@ void options_print(const struct options *o, FILE *out)
 		fprintf(out, "poll-us %d\n", o->poll_us);
 	fprintf(out, "hold-total %llu\ndurability %s\nlog-level %s\n", (unsigned long long)o->hold_total,
 		o->durability == STORE_HOST ? "host" : "process", log_level_name(o->log_level));
+	if (o->no_keeper)
+		fprintf(out, "no-keeper\n");
 	for (unsigned i = 0; i < o->n_ports; i++) {
 		spec_format(&o->ports[i].spec, spec, sizeof(spec));
 		fprintf(out, "port %s\n", spec);

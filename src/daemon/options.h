@@ -30,12 +30,14 @@ struct options {
 	uint32_t given; // bits of the option table's rows that were set
 	char *config; // all strings owned, NULL: not given
 	char *state_dir, *runtime_dir, *control;
+	char *read; // what was read from files: place, tab and line of each that counts; NULL: nothing
 	char *socket_path; // --socket-path: port "vm0"
 	int fd; // --fd: port "vm0"; -1: not given
 	unsigned threads; // default 1
 	int cpus[OPTIONS_MAX_CPUS];
 	unsigned n_cpus; // 0: not pinned
 	int poll_us; // microseconds, or DP_POLL_ALWAYS, DP_POLL_AUTO
+	bool no_keeper;
 	bool poll_auto; // --poll-us auto, the default
 	uint64_t hold_total;
 	enum store_durability durability;
@@ -56,8 +58,8 @@ enum err options_check(struct options *o, struct why *why);
 // Of a configuration that was read again: REFUSED by name if it differs in what can't change while the daemon runs. What the command
 // line gave is not compared.
 enum err options_may_reload(const struct options *now, const struct options *next, struct why *why);
-// Take over the scalars that may change: the log level.
-void options_reload(struct options *now, const struct options *next);
+// Take over what may change: the log level, and what was read.
+void options_reload(struct options *now, struct options *next);
 // The effective configuration as a configuration file.
 void options_print(const struct options *o, FILE *out);
 void options_help(FILE *out);

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "daemon/core.h"
+#include "daemon/kept.h"
 #include "daemon/msgsrc.h"
 
 static void on_hold_timer(void *arg)
@@ -58,7 +59,7 @@ static enum err open_tap(struct port *p, struct why *why)
 	if (other)
 		return refuse(why, "tap %s: port '%s' has it already", p->spec.ifname, other->spec.id);
 	port_dp_conf(&p->spec, &conf);
-	conf.tap_fd = p->spec.fd >= 0 ? p->spec.fd : tap_open(&p->spec, why);
+	conf.tap_fd = p->spec.fd >= 0 ? p->spec.fd : tap_kept(p, why);
 	if (conf.tap_fd < 0 || (p->spec.fd >= 0 && tap_check(p->spec.fd, why) != OK))
 		return REFUSED;
 	enum err e = dp_port_add(p->vd->dp, &conf, &dp, why);
@@ -146,6 +147,8 @@ struct port *port_new(struct vd *vd, const struct port_spec *spec, enum vd_origi
 	enum err e = p->hold_timer && p->reopen ? features_check(spec, why) : ours(why, "no memory");
 	if (e == OK && spec->kind != SPEC_TAP)
 		e = hold_place(p, why);
+	if (e == OK && vd->adopting && adopt_expects(p)) // until its rings are back: a tap may be there before
+		dp_port_rx_state(p->dp, DP_RX_PAUSED);
 	if (e == OK && spec->kind == SPEC_VHOST_USER) {
 		struct why ignored;
 		if (store_device_get(vd->store, spec->id, &p->device, &p->has_device, &ignored) != OK)
@@ -206,11 +209,18 @@ static void bury_dead(struct port *p)
 			session_over(p->session[i], true, "closed by the front end");
 }
 
-void port_on_connection(struct port *p, int fd)
+bool port_full(const struct port *p)
 {
-	struct ucred peer = { .pid = 0, .uid = (uid_t)-1 };
-	socklen_t len = sizeof(peer);
-	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
+	return free_slot(p) == PORT_MAX_SESSIONS;
+}
+
+void port_add_session(struct port *p, struct session *s)
+{
+	p->session[free_slot(p)] = s;
+}
+
+static bool take_connection(struct port *p, int fd, struct kept_conn *kept, const struct ucred *peer)
+{
 	unsigned slot = free_slot(p);
 	if (slot >= p->spec.sessions) { // one of them may be gone, with its end not read yet
 		bury_dead(p);
@@ -220,20 +230,40 @@ void port_on_connection(struct port *p, int fd)
 	struct session *s = NULL;
 	if (slot >= p->spec.sessions || slot == PORT_MAX_SESSIONS)
 		log_rated(&p->rate, LOG_LWARN, "port %s: front end of pid %d closed: %u are connected already (sessions=%u)", p->spec.id,
-			  (int)peer.pid, slot, p->spec.sessions);
-	else if (peer_ok(p, &peer) && !(s = session_new(p, fd, &why)))
-		log_rated(&p->rate, LOG_LERR, "port %s: front end of pid %d closed: %s", p->spec.id, (int)peer.pid, why.text);
+			  (int)peer->pid, slot, p->spec.sessions);
+	else if (peer_ok(p, peer) && !(s = session_new(p, fd, kept, &why)))
+		log_rated(&p->rate, LOG_LERR, "port %s: front end of pid %d closed: %s", p->spec.id, (int)peer->pid, why.text);
 	if (!s) {
-		fd_reset(&fd);
 		if (p->spec.mode == SPEC_CLIENT && p->retry)
 			timer_arm(p->retry, 1000000);
+		return false;
+	}
+	s->pid = peer->pid;
+	s->uid = peer->uid;
+	port_add_session(p, s);
+	port_event(p, "port.connected", "pid %d uid %u", (int)peer->pid, (unsigned)peer->uid);
+	port_tell(p);
+	return true;
+}
+
+void port_on_connection(struct port *p, int fd)
+{
+	struct ucred peer = { .pid = 0, .uid = (uid_t)-1 };
+	socklen_t len = sizeof(peer);
+	if (p->vd->kept) { // it comes back as one of the keeper's
+		kept_connected(p->vd->kept, p->spec.id, fd);
 		return;
 	}
-	s->pid = peer.pid;
-	s->uid = peer.uid;
-	p->session[slot] = s;
-	port_event(p, "port.connected", "pid %d uid %u", (int)peer.pid, (unsigned)peer.uid);
-	port_tell(p);
+	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
+	if (!take_connection(p, fd, NULL, &peer))
+		fd_reset(&fd);
+}
+
+void port_on_kept(struct port *p, struct kept_conn *c)
+{
+	struct ucred peer = { .pid = c->about.pid, .uid = c->about.uid };
+	if (!take_connection(p, -1, c, &peer))
+		kept_close(p->vd->kept, c);
 }
 
 void port_next_session(struct port *p)

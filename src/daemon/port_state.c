@@ -48,7 +48,7 @@ enum port_state port_state(const struct port *p)
 void port_tell(struct port *p)
 {
 	enum port_state now = port_state(p);
-	if (now == p->told)
+	if (now == p->told || (p->vd->adopting && now != PORT_FAILED))
 		return;
 	p->told = now;
 	if (now == PORT_FAILED && p->spec.fd < 0)

@@ -18,9 +18,13 @@ enum err rpc_status(struct rpc_call *call, struct why *why)
 		json_array_append_new(ports, json_pack("{s:s,s:s,s:s}", "id", port_id(p), "kind", spec_kind_name(port_spec(p)->kind),
 						       "state", port_state_name(port_state(p))));
 	}
+	struct vd_keeper keeper = { .pid = 0 };
+	bool kept = vd_keeper(vd, &keeper);
 	call->result = json_pack("{s:s,s:I,s:i,s:i,s:o,s:s,s:s}", "version", VRINGD_VERSION, "uptime_us",
-				 (json_int_t)vd_uptime_us(vd), "worker_pid", (int)getpid(), "worker_restarts", 0, "ports", ports,
-				 "state_dir", vd_state_dir(vd), "runtime_dir", vd_runtime_dir(vd));
+				 (json_int_t)vd_uptime_us(vd), "worker_pid", (int)getpid(), "worker_restarts", (int)keeper.worker_restarts,
+				 "ports", ports, "state_dir", vd_state_dir(vd), "runtime_dir", vd_runtime_dir(vd));
+	if (kept)
+		json_object_set_new(call->result, "keeper_pid", json_integer(keeper.pid));
 	return OK;
 }
 

@@ -9,6 +9,7 @@
 #include "daemon/core.h"
 #include "daemon/msgsrc.h"
 #include "guest/vring.h"
+#include "wire/vu_table.h"
 
 // -- what the device asks for --------------------------------------------------------------------------------------------
 
@@ -183,14 +184,18 @@ void session_attach(struct session *s)
 	p->active = s;
 	if (s->used && !s->in_use) { // before its rings: older frames go in front, and the first moments are not missed
 		s->in_use = true;
-		identity_running(p, s);
+		if (s->resuming) {
+			identity_resumed(p);
+		} else {
+			identity_running(p, s);
+			p->device.generation++;
+			device_put(p);
+		}
 		s->ran = true;
-		p->device.generation++;
-		device_put(p);
 	}
 	for (unsigned q = 0; q < SNAP_MAX_RINGS; q++) {
 		struct want *w = &s->want[q];
-		if (!w->ring || (s->attached >> q & 1))
+		if (!w->ring || (s->attached >> q & 1) || (s->resuming && q % 2 == 1))
 			continue;
 		s->attached |= UINT32_C(1) << q;
 		if (q % 2 == 0 && w->how == DEV_DISCARD)
@@ -230,7 +235,16 @@ static void on_end(void *arg, bool clean, const char *reason)
 	session_over(arg, clean, reason);
 }
 
-struct session *session_new(struct port *p, int fd, struct why *why)
+static const struct snap *on_snap(void *arg)
+{
+	const struct session *s = arg;
+	return dev_snap(s->dev);
+}
+
+static const struct msgsrc_user user = { on_message, on_snap, on_end };
+
+// A device is made for it as adopt says: afresh, or from an earlier worker's rows.
+static struct session *make(struct port *p, int fd, struct kept_conn *kept, const struct store_connection *row, struct why *why)
 {
 	struct session *s = calloc(1, sizeof(*s));
 	if (!s) {
@@ -240,24 +254,96 @@ struct session *session_new(struct port *p, int fd, struct why *why)
 	struct port_offer offer;
 	features_offer(p, &offer);
 	s->port = p;
-	s->since_us = clock_boot_us();
+	s->since_us = kept ? kept->about.since_us : clock_boot_us();
 	struct dev_conf conf = { .features = offer.features, .protocol_features = offer.protocol_features,
 				 .pairs = p->spec.queues, .any_memory = p->spec.memory == SPEC_MEMORY_ANY, .max_mtu = p->spec.mtu };
 	memcpy(conf.port, p->spec.id, sizeof(conf.port));
-	if (store_next_epoch(p->vd->store, &conf.epoch, why) != OK) {
-		free(s);
-		return NULL;
-	}
+	enum err e = OK;
+	if (kept)
+		conf.epoch = kept->id;
+	else
+		e = store_next_epoch(p->vd->store, &conf.epoch, why);
 	s->epoch = conf.epoch;
-	s->dev = dev_new(&conf, &ops, s);
-	s->src = s->dev ? msgsrc_new(p->vd->loop, fd, on_message, on_end, s) : NULL;
+	if (e == OK && row) {
+		s->dev = adopt_device(s, &conf, &ops, kept, row, why);
+	} else if (e == OK) {
+		s->dev = dev_new(&conf, &ops, s);
+		ours(why, "no memory for a session");
+	}
+	if (s->dev && kept)
+		s->src = msgsrc_kept_new(p->vd->loop, p->vd->kept, kept, &user, s);
+	else if (s->dev)
+		s->src = msgsrc_new(p->vd->loop, fd, &user, s);
 	if (!s->src) {
 		dev_free(s->dev);
 		free(s);
-		ours(why, "no memory for a session");
 		return NULL;
 	}
 	return s;
+}
+
+struct session *session_new(struct port *p, int fd, struct kept_conn *kept, struct why *why)
+{
+	return make(p, fd, kept, NULL, why);
+}
+
+// What the last worker was to note beside its commits, and may not have come to.
+static void adopt_bases(struct session *s, const struct store_connection *row)
+{
+	struct port *p = s->port;
+	struct store_device was = p->device;
+	struct vu_hdr hdr = { 0 };
+	struct vu_state stop = { 0 };
+	memcpy(&hdr, row->reply, sizeof(hdr));
+	if (row->reply_len == sizeof(hdr) + sizeof(stop) && hdr.request == VU_GET_VRING_BASE) {
+		memcpy(&stop, row->reply + sizeof(hdr), sizeof(stop));
+		if (stop.index < SNAP_MAX_RINGS) {
+			p->device.last_base_set |= UINT32_C(1) << stop.index;
+			p->device.last_base[stop.index] = stop.num;
+		}
+	}
+	for (unsigned q = 0; q < SNAP_MAX_RINGS; q++) {
+		const struct snap_ring *r = &row->snap.ring[q];
+		if (r->started)
+			p->device.last_base_set &= ~(UINT32_C(1) << q);
+		else if ((p->device.last_base_set >> q & 1) && r->base_given && !r->has_addr) // what a stop leaves
+			s->ran = true;
+	}
+	if (memcmp(&was, &p->device, sizeof(was)) != 0)
+		device_put(p);
+}
+
+struct session *session_adopt(struct port *p, struct kept_conn *kept, const struct store_connection *row, struct why *why)
+{
+	struct session *s = make(p, -1, kept, row, why);
+	if (!s)
+		return NULL;
+	s->pid = kept->about.pid;
+	s->uid = kept->about.uid;
+	for (unsigned q = 0; q < SNAP_MAX_RINGS; q++)
+		if (row->snap.ring[q].started)
+			s->began |= UINT32_C(1) << q;
+	s->messages = kept->about.done;
+	adopt_bases(s, row);
+	return s;
+}
+
+// The guest saw nothing: it is where it was, nobody is told, nothing is counted as a start. Transmit rings are left for
+// session_resume_tx: what a guest sends must find all its destinations.
+void session_resume(struct session *s)
+{
+	s->resuming = true;
+	dev_adopt_run(s->dev);
+}
+
+void session_resume_tx(struct session *s)
+{
+	s->resuming = false;
+	session_attach(s);
+	if (s->ran && !s->live && !s->port->active)
+		identity_resume_stopped(s->port, s);
+	else if (!s->port->active)
+		dp_port_rx_state(s->port->dp, DP_RX_OFF);
 }
 
 void session_free(struct session *s)
@@ -268,7 +354,7 @@ void session_free(struct session *s)
 		dp_port_rx_state(p->dp, DP_RX_STOPPED);
 	migration_closed(s); // reads the device's counters
 	dev_free(s->dev); // retracts its rings
-	msgsrc_free(s->src);
+	msgsrc_free(s->src); // before its rows: a connection without rows is taken for a young one
 	if (store_connection_end(p->vd->store, p->spec.id, s->epoch, &why) != OK)
 		vd_store_failed(p->vd, p->spec.id, &why);
 	vd_idle_soon(p->vd);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -13,6 +14,7 @@
 
 #include "base/fd.h"
 #include "daemon/core.h"
+#include "daemon/kept.h"
 
 #define VNET_HDR_BYTES 12
 
@@ -130,4 +132,21 @@ int tap_open(const struct port_spec *s, struct why *why)
 		return fd;
 	fd_reset(&fd);
 	return -1;
+}
+
+// An interface that only a descriptor holds would go, and its carrier with it, with the worker that opened it.
+int tap_kept(struct port *p, struct why *why)
+{
+	char name[KP_NAME_MAX];
+	snprintf(name, sizeof(name), ":tap:%s", p->spec.id);
+	int fd = kept_take(p->vd->kept, name);
+	if (fd >= 0 && tap_check(fd, why) == OK)
+		return fd;
+	if (fd >= 0)
+		kept_drop(p->vd->kept, name); // before it is opened anew: one open file at a time
+	fd_reset(&fd);
+	fd = tap_open(&p->spec, why);
+	if (fd >= 0)
+		kept_put(p->vd->kept, name, fd, false);
+	return fd;
 }

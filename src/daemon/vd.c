@@ -11,19 +11,23 @@
 
 #include "base/bits.h"
 #include "base/clock.h"
+#include "base/crash.h"
+#include "base/fd.h"
 #include "base/guard.h"
+#include "base/lease.h"
 #include "base/nudge.h"
 #include "daemon/core.h"
+#include "daemon/kept.h"
 #include "guest/vring.h"
 
-static void raise_limits(void)
+static void raise_limits(bool tell)
 {
 	struct rlimit r;
 	signal(SIGXFSZ, SIG_IGN); // a file that may not grow is a full disk, not our end
 	if (getrlimit(RLIMIT_NOFILE, &r) != 0)
 		return;
 	r.rlim_cur = r.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_max < 65536)
+	if (setrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_max < 65536 && tell)
 		log_info("at most %llu open files: enough for about %llu ports of one queue pair; raise LimitNOFILE for more",
 			 (unsigned long long)r.rlim_max, (unsigned long long)(r.rlim_max > 64 ? (r.rlim_max - 64) / 16 : 0));
 }
@@ -86,17 +90,53 @@ static void on_notes(void *arg, int fd, int ready)
 	}
 }
 
+// Nothing is built on rings before the last worker is known to be gone, whatever it is that keeps it.
+#define LEASE_WAIT_MS 10000
+
+static enum err open_lease(struct vd *vd, struct why *why)
+{
+	int fd = kept_take(vd->kept, KEPT_LEASE);
+	enum err e = OK;
+	if (fd < 0) {
+		e = lease_make(&fd, why);
+		if (e == OK)
+			kept_put(vd->kept, KEPT_LEASE, fd, false);
+	}
+	if (e == OK)
+		e = lease_open(&vd->lease, fd, why);
+	if (e == OK)
+		e = lease_await_all(vd->lease, LEASE_WAIT_MS, why);
+	crash_here(CRASH_adopt_leased);
+	fd_reset(&fd);
+	return e;
+}
+
 static enum err open_parts(struct vd *vd, const struct vd_conf *conf, struct why *why)
 {
 	if (guard_install() != 0)
 		return ours(why, "the handler for vanishing guest memory can't be installed");
-	enum err e = store_open(&vd->store, conf->state_dir, conf->durability, &vd->opened, why);
+	struct store_life as = { .lock_fd = -1 };
+	if (vd->kept) {
+		as.life = kept_hello(vd->kept)->life;
+		as.lock_fd = kept_take(vd->kept, KEPT_LOCK);
+		as.pid = (int)getppid();
+	}
+	enum err e = store_open_as(&vd->store, conf->state_dir, conf->durability, &as, &vd->opened, why);
 	if (e != OK)
 		return e;
+	if (vd->kept) {
+		kept_iam(vd->kept, vd->opened.keeper_epoch);
+		kept_put(vd->kept, KEPT_LOCK, store_lock_fd(vd->store), false);
+		vd->adopting = vd->opened.resumed;
+	}
 	if (vd->opened.set_aside)
 		log_warn("store: the database was unusable (%s) and was set aside as %s; starting with an empty one",
 			 vd->opened.aside_why.text, vd->opened.aside_path);
-	vd->dp = dp_new(&conf->dp, why);
+	struct dp_conf dp = conf->dp;
+	if (vd->kept && (e = open_lease(vd, why)) != OK)
+		return e;
+	dp.lease = vd->lease;
+	vd->dp = dp_new(&dp, why);
 	if (!vd->dp)
 		return OURS;
 	vd->notes = watch_new(vd->loop, dp_notes_fd(vd->dp), LOOP_READ, on_notes, vd);
@@ -111,11 +151,12 @@ enum err vd_new(struct vd **out, struct loop *loop, const struct vd_conf *conf, 
 	if (!vd)
 		return ours(why, "no memory");
 	vd->loop = loop;
-	vd->started_us = clock_boot_us();
+	vd->kept = conf->kept;
+	vd->started_us = conf->kept ? kept_hello(conf->kept)->started_us : clock_boot_us();
 	vd->state_dir = strdup(conf->state_dir);
 	vd->runtime_dir = strdup(conf->runtime_dir);
 	vd->end_with_port = conf->end_with_port ? strdup(conf->end_with_port) : NULL;
-	raise_limits();
+	raise_limits(!conf->kept || kept_hello(conf->kept)->worker == 0); // once
 	enum err e = vd->state_dir && vd->runtime_dir ? open_parts(vd, conf, why) : ours(why, "no memory");
 	if (e != OK) {
 		vd_free(vd);
@@ -197,12 +238,23 @@ void vd_begin(struct vd *vd)
 	for (unsigned i = 0; s && i < s->n; i++)
 		add_stored(vd, s->p[i].id, s->p[i].spec);
 	free(s);
-	if (store_each_connection(vd->store, pin_stored, vd, &why) != OK)
+	bool first = !vd->opened.resumed;
+	if (first && store_each_connection(vd->store, pin_stored, vd, &why) != OK)
 		vd_store_failed(vd, "", &why);
 	macs_restore(vd);
-	migrations_close_books(vd);
+	vd_drained_restore(vd);
+	if (vd->kept)
+		adopt_connections(vd);
+	migrations_resume(vd);
+	vd->adopting = false;
 	announcer_resume(vd);
-	vd_event(vd, "", "worker.started", "pid %d%s", (int)getpid(), vd->opened.fresh ? ", new store" : "");
+	if (vd->kept && kept_begin(vd->kept, vd->loop, adopt_on_conn, vd, &why) != OK)
+		log_err("%s", why.text);
+	unsigned before = vd->kept ? kept_hello(vd->kept)->worker : 0;
+	if (before)
+		vd_event(vd, "", "worker.restarted", "pid %d, restart %u", (int)getpid(), before);
+	else
+		vd_event(vd, "", "worker.started", "pid %d%s", (int)getpid(), vd->opened.fresh ? ", new store" : "");
 }
 
 void vd_free(struct vd *vd)
@@ -223,6 +275,7 @@ void vd_free(struct vd *vd)
 	macs_fini(vd);
 	watch_free(vd->notes);
 	dp_free(vd->dp);
+	lease_close(vd->lease);
 	store_close(vd->store);
 	free(vd->state_dir);
 	free(vd->runtime_dir);
@@ -283,6 +336,15 @@ const char *vd_state_dir(const struct vd *vd)
 const char *vd_runtime_dir(const struct vd *vd)
 {
 	return vd->runtime_dir;
+}
+
+bool vd_keeper(const struct vd *vd, struct vd_keeper *out)
+{
+	if (!vd->kept)
+		return false;
+	out->pid = (int)getppid();
+	out->worker_restarts = kept_hello(vd->kept)->worker;
+	return true;
 }
 
 uint64_t vd_uptime_us(const struct vd *vd)

@@ -15,6 +15,7 @@
 #include "switch/dp.h"
 
 struct dev;
+struct kept;
 struct loop;
 struct port;
 struct port_spec;
@@ -26,6 +27,7 @@ struct vd_conf {
 	const char *runtime_dir; // where a port's default path ID.sock is; exists; copied
 	enum store_durability durability;
 	struct dp_conf dp;
+	struct kept *kept; // NULL: no keeper; stays the caller's
 	const char *end_with_port; // id of the port whose connected fd= ends the daemon (loop_stop) at its end; NULL: none
 };
 
@@ -48,7 +50,12 @@ struct dp *vd_dp(struct vd *vd);
 const struct store_opened *vd_opened(const struct vd *vd); // how the store was found
 const char *vd_state_dir(const struct vd *vd);
 const char *vd_runtime_dir(const struct vd *vd);
-uint64_t vd_uptime_us(const struct vd *vd);
+uint64_t vd_uptime_us(const struct vd *vd); // of the keeper, if there is one
+struct vd_keeper {
+	int pid;
+	unsigned worker_restarts; // deaths and upgrades that it has seen
+};
+bool vd_keeper(const struct vd *vd, struct vd_keeper *out); // false: there is none
 
 // -- ports ------------------------------------------------------------------------------------------------------------
 enum vd_origin { VD_ORIGIN_CONFIG, VD_ORIGIN_CLI, VD_ORIGIN_RUNTIME };

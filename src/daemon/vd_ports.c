@@ -1,8 +1,12 @@
 // Ports by name: added, changed, deleted by the configuration and by operators.
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "daemon/core.h"
+#include "daemon/kept.h"
 
 const char *vd_origin_name(enum vd_origin o)
 {
@@ -66,7 +70,8 @@ enum err vd_port_add(struct vd *vd, const struct port_spec *spec, enum vd_origin
 		}
 	}
 	vd->port[vd->n_ports++] = p;
-	vd_event(vd, spec->id, "port.added", "%s", text);
+	if (!vd->adopting)
+		vd_event(vd, spec->id, "port.added", "%s", text);
 	return OK;
 }
 
@@ -152,6 +157,35 @@ enum err vd_port_unpin(struct vd *vd, const char *id, struct why *why)
 	return e;
 }
 
+// Which ports are drained is told to the keeper only: it holds until the daemon ends, whatever becomes of a worker.
+static void drained_keep(const struct vd *vd)
+{
+	int fd = vd->kept ? memfd_create("vringd-drained", MFD_CLOEXEC) : -1;
+	if (fd < 0)
+		return;
+	for (unsigned i = 0; i < vd->n_ports; i++)
+		if (vd->port[i]->drained)
+			dprintf(fd, "%s\n", vd->port[i]->spec.id);
+	kept_put(vd->kept, KEPT_DRAINED, fd, false);
+	close(fd);
+}
+
+void vd_drained_restore(struct vd *vd)
+{
+	char id[SNAP_PORT_MAX];
+	int fd = kept_take(vd->kept, KEPT_DRAINED);
+	FILE *f = fd >= 0 && lseek(fd, 0, SEEK_SET) == 0 ? fdopen(fd, "r") : NULL;
+	while (f && fscanf(f, "%32s", id) == 1) {
+		struct port *p = vd_port_find(vd, id);
+		if (p) {
+			p->drained = true;
+			dp_port_drain(p->dp, true);
+		}
+	}
+	if (f)
+		fclose(f);
+}
+
 enum err vd_port_drain(struct vd *vd, const char *id, bool on, struct why *why)
 {
 	struct port *p = find(vd, id, why);
@@ -168,6 +202,7 @@ enum err vd_port_drain(struct vd *vd, const char *id, bool on, struct why *why)
 	}
 	port_arm_hold(p);
 	port_tell(p);
+	drained_keep(vd);
 	return OK;
 }
 

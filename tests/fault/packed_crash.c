@@ -144,7 +144,7 @@ int main(int argc, char **argv)
 {
 	static struct bed b;
 	static struct lan l;
-	static const char *const args[] = {"--port", "vhost-user,id=a,packed=on", "--port", "vhost-user,id=a2,packed=on", NULL};
+	static const char *const args[] = {"--no-keeper", "--port", "vhost-user,id=a,packed=on", "--port", "vhost-user,id=a2,packed=on", NULL};
 	struct fe_conf fc = {.packed = true, .ring_size = 200, .timeout_ms = 3000, .mem = {.region_bytes = 8 << 20}};
 	const struct fe_conf *fcs[] = {&fc, &fc};
 	struct seen s = {.wrong = NULL};

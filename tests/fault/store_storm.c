@@ -2,7 +2,10 @@
 // daemon at random instants. After each kill, before anything is started or connected, the database of the dead daemon must
 // say exactly what was acknowledged, or that and the one request that was on its way.
 //
-//   store_storm [--kills N] [--seed S] [--caught] VRINGD     --caught: a build with a seeded bug, which must be caught
+//   store_storm [--kills N] [--seed S] [--keeper] [--caught] VRINGD     --caught: a build with a seeded bug, which must be caught
+//
+// --keeper: what is killed is the worker, several times in the life of a connection. The front end must not notice: no end, no wrong
+// answer, each request answered once. In the end the whole is killed, and the database compared as ever.
 //
 // At least 30 % of the kills must hit with a request outstanding. Exit status 0: as expected; 1: not; 3: could not be run.
 #include <pthread.h>
@@ -31,7 +34,7 @@ struct storm {
 	struct fe *fe;
 	struct record acked; // what must be there
 	struct record ahead; // with the request on its way
-	bool outstanding;
+	_Atomic bool outstanding;
 	uint64_t acks;    // of all lives
 	uint64_t offered; // of the life before
 	int fd;           // an eventfd for everything
@@ -42,7 +45,12 @@ struct storm {
 	unsigned claims; // of this life
 	unsigned kills, hits, ahead_seen;
 	unsigned max_delay_us;
+	bool keeper;
+	_Atomic bool killed_all; // from now on the front end may see it
+	unsigned slow_us; // the longest that an answer took
 };
+
+#define KILLS_OF_A_CONNECTION 10
 
 static uint32_t pick(struct storm *s, uint32_t n)
 {
@@ -62,13 +70,16 @@ static bool ask(struct storm *s, uint32_t id, const void *payload, uint32_t size
 	s->ahead.any = true;
 	s->outstanding = true;
 	enum fe_res res;
+	uint64_t asked = clock_boot_us();
 	if (id == VU_SET_LOG_BASE) {
 		struct conn_msg m;
 		res = fe_send(s->fe, id, 0, payload, size, fds, n_fds) ? fe_recv(s->fe, &m, id) : FE_CLOSED;
 	} else {
 		res = fe_ack(s->fe, id, payload, size, fds, n_fds);
 	}
+	unsigned took = (unsigned)(clock_boot_us() - asked);
 	if (res == FE_OK) {
+		s->slow_us = took > s->slow_us ? took : s->slow_us;
 		s->acked = s->ahead;
 		s->outstanding = false;
 		s->acks++;
@@ -317,13 +328,40 @@ static void rage(struct storm *s)
 	}
 }
 
+static void nap_us(unsigned us)
+{
+	struct timespec ts = {.tv_sec = us / 1000000, .tv_nsec = (long)(us % 1000000) * 1000};
+	nanosleep(&ts, NULL);
+}
+
+// Workers, one after the other, at instants of a generator of its own; also before they are ready.
+static void kill_workers(struct storm *s)
+{
+	unsigned state = s->max_delay_us;
+	for (unsigned i = 0; i < KILLS_OF_A_CONNECTION; i++) {
+		pid_t worker = daemon_worker(&s->d);
+		state = state * 1103515245u + 12345u;
+		nap_us(state >> 8 & 0x3fff);
+		if (worker > 0 && kill(worker, SIGKILL) == 0) {
+			s->kills++;
+			s->hits += s->outstanding;
+		}
+		while (worker > 0 && daemon_worker(&s->d) == worker)
+			nap_us(100);
+	}
+}
+
 static void *killer_main(void *arg)
 {
 	struct storm *s = arg;
-	uint64_t us = s->max_delay_us;
-	struct timespec ts = {.tv_sec = (time_t)(us / 1000000), .tv_nsec = (long)(us % 1000000) * 1000};
-	nanosleep(&ts, NULL);
+	nap_us(s->max_delay_us);
+	if (s->keeper)
+		kill_workers(s);
+	s->killed_all = true;
+	pid_t worker = daemon_worker(&s->d);
 	kill(s->d.pid, SIGKILL);
+	while (s->keeper && worker > 0 && kill(worker, 0) == 0)
+		nap_us(100);
 	return NULL;
 }
 
@@ -342,15 +380,23 @@ static const char *life(struct storm *s)
 	s->max_delay_us = 500 + pick(s, 40000);
 	if (pthread_create(&killer, NULL, killer_main, s) != 0)
 		return "no thread";
+	s->killed_all = false;
 	rage(s);
+	bool noticed = !s->killed_all;
 	pthread_join(killer, NULL);
 	waitpid(s->d.pid, &s->d.status, 0);
 	s->d.pid = -1;
 	fe_disconnect(s->fe);
 	if (!WIFSIGNALED(s->d.status) || WTERMSIG(s->d.status) != SIGKILL)
 		return "the daemon ended by itself";
-	s->kills++;
-	s->hits += s->outstanding;
+	if (noticed) {
+		snprintf(text, sizeof(text), "the front end noticed that a worker died: %s", s->fe->err_text);
+		return text;
+	}
+	if (!s->keeper) {
+		s->kills++;
+		s->hits += s->outstanding;
+	}
 	snprintf(path, sizeof(path), "%s/state.db", s->d.state);
 	if (!record_load(path, "a", &s->stored, text, sizeof(text)))
 		return text;
@@ -378,10 +424,10 @@ static int storm(struct storm *s, unsigned kills, bool caught)
 {
 	const char *wrong = NULL;
 	unsigned bad = 0, n;
-	for (n = 0; n < kills; n++) {
+	for (n = 0; s->kills < kills; n++) {
 		wrong = life(s);
 		if (wrong != NULL) {
-			printf("store: kill %u: %s\n", n + 1, wrong);
+			printf("store: life %u, kill %u: %s\n", n + 1, s->kills, wrong);
 			bad++;
 			if (!caught || s->d.pid > 0 || strstr(wrong, "differs") == NULL)
 				break;
@@ -394,13 +440,15 @@ static int storm(struct storm *s, unsigned kills, bool caught)
 	printf("store: %u kills, %u with a request outstanding, %u of those found committed; %llu requests acknowledged; %u "
 	       "wrong\n",
 	       s->kills, s->hits, s->ahead_seen, (unsigned long long)s->acks, bad);
+	if (s->keeper)
+		printf("store: %u connections; the slowest answer took %u us\n", n, s->slow_us);
 	if (caught)
 		return bad > 0 && wrong != NULL && strstr(wrong, "differs") != NULL ? 0 : 1;
 	if (bad == 0 && s->hits * 10 < s->kills * 3) {
 		printf("store: too few kills hit a request: that proves nothing\n");
 		return 1;
 	}
-	return bad == 0 && s->kills == kills ? 0 : 1;
+	return bad == 0 && s->kills >= kills ? 0 : 1;
 }
 
 int main(int argc, char **argv)
@@ -415,13 +463,15 @@ int main(int argc, char **argv)
 	for (; i < argc && argv[i][0] == '-'; i++) {
 		if (strcmp(argv[i], "--caught") == 0)
 			caught = true;
+		else if (strcmp(argv[i], "--keeper") == 0)
+			s.keeper = true;
 		else if (strcmp(argv[i], "--kills") == 0 && i + 1 < argc)
 			kills = (unsigned)strtoul(argv[++i], NULL, 10);
 		else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc)
 			s.state = strtoull(argv[++i], NULL, 10);
 	}
 	if (i >= argc || kills == 0) {
-		fprintf(stderr, "usage: store_storm [--kills N] [--seed S] [--caught] VRINGD\n");
+		fprintf(stderr, "usage: store_storm [--kills N] [--seed S] [--keeper] [--caught] VRINGD\n");
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
@@ -429,12 +479,14 @@ int main(int argc, char **argv)
 	s.log = memfd_create("log", MFD_CLOEXEC);
 	s.fe = fe_new(&conf);
 	if (s.fe != NULL && s.fd >= 0 && s.log >= 0 && ftruncate(s.log, 3 * 4096) == 0 &&
-	    daemon_start(&s.d, argv[i], args)) {
+	    daemon_start(&s.d, argv[i], args + s.keeper)) {
 		s.fe->conf.timeout_ms = 20000;
 		status = storm(&s, kills, caught);
 	}
 	fe_free(s.fe);
 	daemon_kill(&s.d);
+	if (status != 0)
+		daemon_tell(&s.d);
 	daemon_clean(&s.d);
 	fd_reset(&s.fd);
 	fd_reset(&s.log);

@@ -77,12 +77,46 @@ bool daemon_alive(struct daemon *d)
 	return false;
 }
 
+// The children of a process, at most max; how many.
+static unsigned daemon_children(pid_t pid, pid_t *out, unsigned max)
+{
+	char path[64];
+	unsigned n = 0;
+	long child;
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)pid, (int)pid);
+	FILE *f = fopen(path, "re");
+	while (f != NULL && n < max && fscanf(f, "%ld", &child) == 1)
+		out[n++] = (pid_t)child;
+	if (f != NULL)
+		fclose(f);
+	return n;
+}
+
+static bool daemon_has_keeper(const struct daemon *d)
+{
+	for (unsigned i = 0; i < DAEMON_MAX_ARGS && d->arg[i] != NULL; i++)
+		if (strcmp(d->arg[i], "--no-keeper") == 0)
+			return false;
+	return true;
+}
+
+pid_t daemon_worker(const struct daemon *d)
+{
+	pid_t child;
+	if (!daemon_has_keeper(d))
+		return d->pid;
+	return daemon_children(d->pid, &child, 1) == 1 ? child : -1;
+}
+
 void daemon_kill(struct daemon *d)
 {
+	pid_t worker = d->pid > 0 ? daemon_worker(d) : -1;
 	if (d->pid <= 0)
 		return;
 	kill(d->pid, SIGKILL);
 	waitpid(d->pid, &d->status, 0);
+	for (unsigned i = 0; worker > 0 && kill(worker, 0) == 0 && i < 5000; i++) // it dies with its keeper
+		daemon_nap(1);
 	d->pid = -1;
 }
 
@@ -109,6 +143,16 @@ static int daemon_remove(const char *path, const struct stat *st, int kind, stru
 	return remove(path);
 }
 
+void daemon_tell(const struct daemon *d)
+{
+	long from = 0;
+	char *said = daemon_said(d, &from);
+	size_t n = said != NULL ? strlen(said) : 0;
+	if (n > 0)
+		printf("it said:%s\n%s", n > 4000 ? " ..." : "", said + (n > 4000 ? n - 4000 : 0));
+	free(said);
+}
+
 void daemon_clean(struct daemon *d)
 {
 	daemon_kill(d);
@@ -123,10 +167,10 @@ const char *daemon_path(const struct daemon *d, const char *port)
 	return path;
 }
 
-int daemon_fds(const struct daemon *d)
+static int daemon_fds_of(pid_t pid)
 {
 	char path[64];
-	snprintf(path, sizeof(path), "/proc/%d/fd", (int)d->pid);
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
 	DIR *dir = opendir(path);
 	if (dir == NULL)
 		return -1;
@@ -137,24 +181,37 @@ int daemon_fds(const struct daemon *d)
 	return n;
 }
 
+int daemon_fds(const struct daemon *d)
+{
+	pid_t worker = daemon_worker(d);
+	int n = daemon_fds_of(d->pid), more = worker > 0 && worker != d->pid ? daemon_fds_of(worker) : 0;
+	return n < 0 || more < 0 ? -1 : n + more;
+}
+
 typedef uint64_t daemon_task_fn(const char *folder);
 
-static uint64_t daemon_sum(const struct daemon *d, daemon_task_fn *fn)
+static uint64_t daemon_sum_of(pid_t pid, daemon_task_fn *fn)
 {
 	char path[320];
 	uint64_t sum = 0;
-	snprintf(path, sizeof(path), "/proc/%d/task", (int)d->pid);
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
 	DIR *dir = opendir(path);
 	if (dir == NULL)
 		return 0;
 	for (struct dirent *e; (e = readdir(dir)) != NULL;) {
 		if (e->d_name[0] == '.')
 			continue;
-		snprintf(path, sizeof(path), "/proc/%d/task/%s", (int)d->pid, e->d_name);
+		snprintf(path, sizeof(path), "/proc/%d/task/%s", (int)pid, e->d_name);
 		sum += fn(path);
 	}
 	closedir(dir);
 	return sum;
+}
+
+static uint64_t daemon_sum(const struct daemon *d, daemon_task_fn *fn)
+{
+	pid_t worker = daemon_worker(d);
+	return daemon_sum_of(d->pid, fn) + (worker > 0 && worker != d->pid ? daemon_sum_of(worker, fn) : 0);
 }
 
 // The number behind the first of `keys` in a file of "key: number" lines, added up over all keys.
@@ -208,8 +265,11 @@ uint64_t daemon_rss_kb(const struct daemon *d)
 {
 	static const char *const keys[] = {"RssAnon:", NULL};
 	char path[64];
+	pid_t worker = daemon_worker(d);
 	snprintf(path, sizeof(path), "/proc/%d/status", (int)d->pid);
-	return daemon_status_sum(path, keys);
+	uint64_t sum = daemon_status_sum(path, keys);
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)worker);
+	return sum + (worker > 0 && worker != d->pid ? daemon_status_sum(path, keys) : 0);
 }
 
 char *daemon_said(const struct daemon *d, long *from)

@@ -23,12 +23,15 @@ bool daemon_start(struct daemon *d, const char *bin, const char *const *args);
 // Start again on the same directories.
 bool daemon_again(struct daemon *d);
 bool daemon_alive(struct daemon *d);
-void daemon_kill(struct daemon *d); // SIGKILL, and wait
+void daemon_kill(struct daemon *d); // SIGKILL, and wait until all of it is gone
 // SIGTERM, and wait up to timeout_ms (then SIGKILL). True: it ended by itself with status 0.
 bool daemon_stop(struct daemon *d, unsigned timeout_ms);
+void daemon_tell(const struct daemon *d); // print the last of what it has written to stderr
 void daemon_clean(struct daemon *d); // remove the directories; after the end
 // Path of a port's socket, in a static buffer that the next call overwrites.
 const char *daemon_path(const struct daemon *d, const char *port);
+pid_t daemon_worker(const struct daemon *d); // of a daemon with a keeper the one that works; else d->pid; -1: there is none now
+// Of keeper and worker together.
 int daemon_fds(const struct daemon *d);           // -1: unknown
 uint64_t daemon_cpu_us(const struct daemon *d);   // run time of all threads
 uint64_t daemon_switches(const struct daemon *d); // voluntary and not, of all threads

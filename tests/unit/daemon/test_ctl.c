@@ -136,7 +136,7 @@ static int bed_open(void **state)
 	b.vd.loop = loop_new();
 	assert_int_equal(pipe(b.stop), 0);
 	b.watch = watch_new(b.vd.loop, b.stop[0], LOOP_READ, on_stop, &b);
-	if (ctl_server_new(&b.server, &b.vd, b.path, &why) != OK)
+	if (ctl_server_new(&b.server, &b.vd, NULL, b.path, &why) != OK)
 		fail_msg("%s", why.text);
 	assert_int_equal(pthread_create(&b.thread, NULL, serve, &b), 0);
 	*state = &b;
@@ -257,10 +257,10 @@ static void test_rights(void **state)
 	memset(longer, 'p', sizeof(longer) - 1);
 	longer[0] = '/';
 	longer[199] = '\0';
-	assert_int_equal(ctl_server_new(&other, &b->vd, longer, &why), REFUSED);
+	assert_int_equal(ctl_server_new(&other, &b->vd, NULL, longer, &why), REFUSED);
 	assert_non_null(strstr(why.text, "107 bytes"));
-	assert_int_equal(ctl_server_new(&other, &b->vd, "/nonexistent/c.sock", &why), OURS);
-	assert_int_equal(ctl_server_new(&other, &b->vd, b->path, &why), REFUSED); // somebody listens there
+	assert_int_equal(ctl_server_new(&other, &b->vd, NULL, "/nonexistent/c.sock", &why), OURS);
+	assert_int_equal(ctl_server_new(&other, &b->vd, NULL, b->path, &why), REFUSED); // somebody listens there
 	assert_non_null(strstr(why.text, "another daemon listens there"));
 	assert_serves(b);
 }

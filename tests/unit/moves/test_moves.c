@@ -294,7 +294,7 @@ static void test_turns(void **state)
 static void limit_files(const struct daemon *d, rlim_t bytes)
 {
 	struct rlimit r = { .rlim_cur = bytes, .rlim_max = RLIM_INFINITY };
-	assert_int_equal(prlimit(d->pid, RLIMIT_FSIZE, &r, NULL), 0);
+	assert_int_equal(prlimit(daemon_worker(d), RLIMIT_FSIZE, &r, NULL), 0);
 }
 
 // No file can grow: what runs goes on, what would change is refused, and later it is possible again.
