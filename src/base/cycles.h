@@ -27,4 +27,14 @@ static inline uint64_t cycles_now(void)
 #endif
 }
 
+// For a loop that waits for another CPU.
+static inline void cpu_relax(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
 #endif

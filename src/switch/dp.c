@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/bits.h"
@@ -121,24 +120,6 @@ void dp_free(struct dp *dp)
 		worker_free(dp->worker[i]);
 	fd_reset(&dp->notes_fd);
 	free(dp);
-}
-
-void dp_sync(struct dp *dp)
-{
-	for (unsigned i = 0; i < dp->n_workers; i++) {
-		struct worker *w = dp->worker[i];
-		uint64_t seen = atomic_load(&w->qs);
-		if (seen % 2 == 0)
-			continue; // offline: it loads everything afresh when it comes back
-		for (unsigned spins = 0; atomic_load(&w->qs) == seen; spins++) {
-			if (spins < 64) {
-				sched_yield();
-			} else { // a batch takes microseconds; longer means that the thread lost its CPU
-				struct timespec nap = { 0, 20000 };
-				nanosleep(&nap, NULL);
-			}
-		}
-	}
 }
 
 int dp_notes_fd(const struct dp *dp)

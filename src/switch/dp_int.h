@@ -119,9 +119,10 @@ struct worker {
 	struct dp *dp;
 	unsigned index;
 	pthread_t thread;
-	_Atomic int tid;
+	_Atomic int tid, cpu; // cpu: where it ran lately
 	int epoll_fd, wake_fd;
 	_Atomic uint64_t qs; // odd: online
+	_Atomic uint32_t awaited; // the control thread sleeps until qs changes: a futex
 	_Atomic bool stop;
 	_Atomic uint64_t ask_tx[DP_BITMAP_WORDS], ask_rx[DP_BITMAP_WORDS]; // set by anyone, taken by the worker
 	uint64_t pend_tx[DP_BITMAP_WORDS]; // ready transmit rings and taps
@@ -182,6 +183,7 @@ void port_enter_macs(struct dp_port *port); // its configured addresses into the
 void port_stamp_pause(struct dp_port *port); // hold.lock held: frames of a pause may get too old from now on
 bool port_has_mac(const struct dp_port *port, uint64_t mac); // is it one of mac=? (any thread)
 bool dp_port_serves(struct dp *dp, unsigned index); // a guest's rings run there (any thread, between quiescent points)
+void worker_tell_passed(struct worker *w); // sync.c
 // worker.c
 void *worker_main(void *arg);
 void worker_ask_tx(struct worker *w, unsigned port, unsigned pair);

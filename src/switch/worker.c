@@ -69,13 +69,10 @@ void worker_del_fd(struct worker *w, int fd)
 	epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
 }
 
-static inline void relax(void)
+static void passed(struct worker *w) // qs has changed
 {
-#if defined(__x86_64__)
-	__builtin_ia32_pause();
-#elif defined(__aarch64__)
-	__asm__ volatile("yield");
-#endif
+	if (atomic_load(&w->awaited))
+		worker_tell_passed(w);
 }
 
 static void online(struct worker *w)
@@ -86,11 +83,13 @@ static void online(struct worker *w)
 static void offline(struct worker *w)
 {
 	atomic_fetch_add(&w->qs, 1);
+	passed(w);
 }
 
 static void quiescent(struct worker *w)
 {
 	atomic_fetch_add(&w->qs, 2);
+	passed(w);
 }
 
 static struct dp_port *port_at(struct worker *w, unsigned index)
@@ -292,9 +291,10 @@ static void work(struct worker *w, uint64_t from)
 			arm = now_us >= until_us;
 		}
 		if (!more)
-			relax();
+			cpu_relax();
 		if (round % (more ? ROUNDS_PER_POLL : LOOKS_PER_CLOCK) == 0) {
 			int n = wait_events(w, ev, false);
+			atomic_store_explicit(&w->cpu, sched_getcpu(), memory_order_relaxed);
 			w->tried |= n > 0;
 			for (int i = 0; i < n; i++)
 				on_event(w, ev[i].data.u64);
@@ -325,6 +325,7 @@ void *worker_main(void *arg)
 		uint64_t turn_from = cycles_now(); // sleep is not work
 		if (n < 0 && errno != EINTR)
 			sched_yield();
+		atomic_store_explicit(&w->cpu, sched_getcpu(), memory_order_relaxed);
 		online(w);
 		w->now_s = clock_coarse_s();
 		w->tried = n > 0;
