@@ -10,6 +10,7 @@
 #include "base/crash.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/slice.h"
 #include "daemon/conffile.h"
 #include "daemon/ctl_server.h"
 #include "daemon/dirs.h"
@@ -203,6 +204,7 @@ static int run(struct life *l)
 	if (e == OK) {
 		if (!l->kept || kept_hello(l->kept)->worker == 0)
 			log_info("version %s: %u ports, control socket %s", VRINGD_VERSION, vd_ports_count(l->vd), l->control);
+		slice_short(); // an answer is not to wait for a data thread that polls; after those were made, which would inherit it
 		loop_run(l->loop);
 		kept_end(l->kept);
 	} else {

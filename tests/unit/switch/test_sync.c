@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/guard.h"
+#include "base/slice.h"
 #include "guestbed.h"
 
 #define SYNCS 300
@@ -96,6 +97,28 @@ static void test_other_cpu(void **state)
 	pthread_setaffinity_np(pthread_self(), sizeof(may), &may);
 }
 
+static void *shorten(void *arg)
+{
+	uint32_t before = slice_now_us();
+	bool done = slice_short();
+	*(bool *)arg = done ? slice_now_us() == SLICE_SHORT_US : slice_now_us() == before;
+	return NULL;
+}
+
+// Of the calling thread alone; where the kernel knows no slices nothing changes.
+static void test_slice(void **state)
+{
+	(void)state;
+	uint32_t before = slice_now_us();
+	bool as_told = false;
+	pthread_t t;
+	assert_int_equal(pthread_create(&t, NULL, shorten, &as_told), 0);
+	pthread_join(t, NULL);
+	assert_true(as_told);
+	assert_int_equal(slice_now_us(), before);
+	assert_int_equal(sched_getscheduler(0), SCHED_OTHER);
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -107,6 +130,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_same_cpu),
 		cmocka_unit_test(test_other_cpu),
+		cmocka_unit_test(test_slice),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);
 }
