@@ -1,5 +1,5 @@
-// The fast form of a turn: unicast frames of one descriptor from one transmit ring into receive buffers of one descriptor; rings
-// of either kind on either side (ring.h asks which, once a ring and stage). The general form (source.c, deliver.c, rxsess.c)
+// The fast form of a turn: unicast frames of one descriptor from one transmit ring into receive buffers of one descriptor, or to
+// null ports; rings of either kind on either side (ring.h asks which, once a ring and stage). The general form (source.c, deliver.c, rxsess.c)
 // can do all that this can, and does what this leaves: whatever is unusual ends the batch in front of it, with nothing of it
 // consumed.
 //
@@ -38,11 +38,12 @@ static inline uint64_t key_of_raw(uint64_t raw)
 	return __builtin_bswap64(raw) >> 16;
 }
 
-struct bucket { // frames for one receive ring
+struct bucket { // frames for one receive ring, or for a null port
 	struct dp_port *port;
 	struct dp_queue *q;
-	struct vring *ring;
+	struct vring *ring; // NULL: a null port
 	unsigned pair, n;
+	bool flood; // its frames go to all; that is nobody else
 	uint64_t bytes;
 	uint8_t frame[DP_BATCH]; // which
 };
@@ -64,37 +65,60 @@ static bool port_is_plain(const struct dp_port *port, const struct dp_queue *q)
 	       !atomic_load_explicit(&port->drain, memory_order_relaxed) && !atomic_load_explicit(&q->discard, memory_order_relaxed);
 }
 
+// Where a port takes what this form gives it; false: it does not, now.
+static bool place_of(struct dp_port *dst, unsigned src_pair, const struct vring *r, struct bucket *b)
+{
+	b->pair = 0;
+	b->q = NULL;
+	b->ring = NULL;
+	if (dst->kind == DP_NULL)
+		return true;
+	if (dst->kind != DP_VHOST || atomic_load_explicit(&dst->hold.gate, memory_order_acquire))
+		return false;
+	unsigned pairs = atomic_load_explicit(&dst->rx_pairs, memory_order_acquire);
+	if (pairs == 0)
+		return false;
+	b->pair = pairs == 1 ? 0 : src_pair % pairs;
+	b->q = &dst->q[2 * b->pair];
+	b->ring = atomic_load_explicit(&b->q->ring, memory_order_acquire);
+	return b->ring && !vring_broken(b->ring) && b->ring->hdr_len == r->hdr_len &&
+	       !atomic_load_explicit(&b->q->discard, memory_order_relaxed);
+}
+
 // The bucket of a destination port; NULL: it is nothing for this form.
 static struct bucket *bucket_of(struct worker *w, struct fast *f, const struct dp_port *src, unsigned src_pair, const struct vring *r,
-				unsigned index)
+				unsigned index, bool flood)
 {
 	for (unsigned i = 0; i < f->n_buckets; i++)
 		if (f->bucket[i].port->index == index)
-			return &f->bucket[i];
+			return f->bucket[i].flood == flood ? &f->bucket[i] : NULL;
 	struct dp_port *dst = atomic_load_explicit(&w->dp->port[index], memory_order_acquire);
 	uint16_t group = atomic_load_explicit(&src->group, memory_order_relaxed);
-	if (f->n_buckets == RXS_MAX || !dst || dst == src || dst->net != src->net || dst->kind != DP_VHOST)
+	if (f->n_buckets == RXS_MAX || !dst || dst == src || dst->net != src->net)
 		return NULL;
 	if (group != 0 && group == atomic_load_explicit(&dst->group, memory_order_relaxed))
 		return NULL;
-	if (atomic_load_explicit(&dst->hold.gate, memory_order_acquire) || atomic_load_explicit(&dst->rate_out, memory_order_relaxed))
+	struct bucket *b = &f->bucket[f->n_buckets];
+	if (atomic_load_explicit(&dst->rate_out, memory_order_relaxed) || !place_of(dst, src_pair, r, b))
 		return NULL;
-	unsigned pairs = atomic_load_explicit(&dst->rx_pairs, memory_order_acquire);
-	if (pairs == 0)
-		return NULL;
-	unsigned pair = pairs == 1 ? 0 : src_pair % pairs;
-	struct dp_queue *q = &dst->q[2 * pair];
-	struct vring *ring = atomic_load_explicit(&q->ring, memory_order_acquire);
-	if (!ring || vring_broken(ring) || ring->hdr_len != r->hdr_len || atomic_load_explicit(&q->discard, memory_order_relaxed))
-		return NULL;
-	struct bucket *b = &f->bucket[f->n_buckets++];
+	f->n_buckets++;
 	b->port = dst;
-	b->q = q;
-	b->ring = ring;
-	b->pair = pair;
+	b->flood = flood;
 	b->n = 0;
 	b->bytes = 0;
 	return b;
+}
+
+// For frames to all, or to who is not known: the bucket of the null port that is the only other one in the net. Its address
+// is never known, since it never speaks.
+static struct bucket *bucket_of_all(struct worker *w, struct fast *f, const struct dp_port *src, unsigned src_pair, const struct vring *r)
+{
+	const struct dp_members *m = atomic_load_explicit(&src->net->members, memory_order_acquire);
+	if (m->n != 2)
+		return NULL;
+	unsigned index = m->port[m->port[0] == src->index];
+	const struct dp_port *dst = atomic_load_explicit(&w->dp->port[index], memory_order_acquire);
+	return dst && dst->kind == DP_NULL ? bucket_of(w, f, src, src_pair, r, index, true) : NULL;
 }
 
 // Known as this port's, and seen within this second? Else the general form learns it, or refuses it.
@@ -114,7 +138,7 @@ static bool header_goes(const struct vring *from, const struct vring *to, uint32
 	struct vnet_hdr h;
 	const char *why;
 	memcpy(&h, hdr, sizeof(h));
-	if (!to->guest_csum || !vnet_tx_sane(&h, len, from->tx_csum, &why))
+	if ((to && !to->guest_csum) || !vnet_tx_sane(&h, len, from->tx_csum, &why))
 		return false;
 	memcpy(hdr, &h, sizeof(h));
 	return true;
@@ -145,10 +169,8 @@ static unsigned route(struct worker *w, struct fast *f, struct dp_port *port, un
 			last_src = src;
 		}
 		if (dst != last_dst) {
-			if (dst & 1)
-				return i; // to all
-			struct fdb_hit hit = fdb_find(fdb, fdb_key(key_of_raw(dst), 0), w->now_s);
-			b = hit.port == FDB_NO_PORT ? NULL : bucket_of(w, f, port, pair, r, hit.port);
+			unsigned index = dst & 1 ? FDB_NO_PORT : fdb_find(fdb, fdb_key(key_of_raw(dst), 0), w->now_s).port;
+			b = index == FDB_NO_PORT ? bucket_of_all(w, f, port, pair, r) : bucket_of(w, f, port, pair, r, index, false);
 			if (!b)
 				return i;
 			last_dst = dst;
@@ -166,6 +188,20 @@ static unsigned route(struct worker *w, struct fast *f, struct dp_port *port, un
 		b->frame[b->n++] = (uint8_t)i;
 	}
 	return n;
+}
+
+// What goes to a null port is counted.
+static void swallow(struct worker *w, const struct fast *f, struct dp_port *src, struct bucket *b, unsigned limit)
+{
+	struct dp_counters *c = &ctr_of(w, b->port)->queue[0];
+	unsigned n = 0;
+	for (; n < b->n && b->frame[n] < limit; n++)
+		b->bytes += f->to[b->frame[n]].len;
+	b->n = n;
+	ctr_add(&c->out_frames, n);
+	ctr_add(&c->out_bytes, b->bytes);
+	if (b->flood)
+		ctr_add(&ctr_of(w, src)->flooded, n);
 }
 
 static bool lock(struct worker *w, struct fast *f, unsigned i)
@@ -286,7 +322,7 @@ unsigned fast_run(struct worker *w, struct dp_port *port, unsigned pair, struct 
 	if (n)
 		n = route(w, f, port, pair, r, n);
 	for (unsigned i = 0; i < f->n_buckets && n; i++) {
-		if (f->bucket[i].n == 0 || f->bucket[i].frame[0] >= n)
+		if (f->bucket[i].n == 0 || f->bucket[i].frame[0] >= n || !f->bucket[i].ring)
 			continue;
 		if (!lock(w, f, i)) {
 			n = f->bucket[i].frame[0];
@@ -298,6 +334,8 @@ unsigned fast_run(struct worker *w, struct dp_port *port, unsigned pair, struct 
 	for (unsigned i = 0; i < f->n_buckets; i++) {
 		if (locked & 1u << i)
 			fill(f, &f->bucket[i], n);
+		else if (!f->bucket[i].ring)
+			swallow(w, f, port, &f->bucket[i], n);
 		else
 			f->bucket[i].n = 0;
 		bytes += f->bucket[i].n ? f->bucket[i].bytes : 0;
@@ -310,7 +348,7 @@ unsigned fast_run(struct worker *w, struct dp_port *port, unsigned pair, struct 
 		if (unlogged)
 			gwrite_fence();
 		for (unsigned i = 0; i < f->n_buckets; i++) // destinations before the source
-			if (f->bucket[i].n)
+			if (f->bucket[i].n && f->bucket[i].ring)
 				ring_show(f->bucket[i].ring, f->bucket[i].n);
 		ring_show(r, n);
 		crash_here(CRASH_frame_returned);
