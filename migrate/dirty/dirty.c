@@ -5,7 +5,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "base/bits.h"
 #include "base/guard.h"
 #include "base/nudge.h"
 #include "base/shmfile.h"
@@ -53,29 +52,6 @@ void dirty_free(struct dirty_log *log)
 	free(log);
 }
 
-// The words are little-endian bytes in the specification; on a big-endian host the byte order inside a word differs.
-static inline uint64_t page_bit(uint64_t page)
-{
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	return BIT64(page % 64);
-#else
-	return BIT64((7 - (page / 8) % 8) * 8 + page % 8);
-#endif
-}
-
-// The bits of pages [from, to] of one word (0..63).
-static inline uint64_t page_bits(unsigned from, unsigned to)
-{
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	return (~UINT64_C(0) << from) & (~UINT64_C(0) >> (63 - to));
-#else
-	uint64_t bits = 0;
-	for (unsigned page = from; page <= to; page++)
-		bits |= page_bit(page);
-	return bits;
-#endif
-}
-
 void dirty_mark_pages(struct dirty_log *log, uint64_t first, uint64_t last)
 {
 	uint64_t pages = log->n_bytes * 8, set = 0;
@@ -87,7 +63,7 @@ void dirty_mark_pages(struct dirty_log *log, uint64_t first, uint64_t last)
 		last = pages - 1;
 	}
 	for (uint64_t w = first / 64; w <= last / 64; w++) {
-		uint64_t bits = page_bits(w == first / 64 ? first % 64 : 0, w == last / 64 ? last % 64 : 63);
+		uint64_t bits = dirty_bits(w == first / 64 ? first % 64 : 0, w == last / 64 ? last % 64 : 63);
 		// safe after a full fence only: otherwise this load may overtake the data's stores, the front end takes
 		// the bit and the old page, and the write is lost
 		uint64_t missing = bits & ~atomic_load_explicit(&log->words[w], memory_order_relaxed);
@@ -128,5 +104,5 @@ bool dirty_test(const struct dirty_log *log, uint64_t gpa)
 	uint64_t page = gpa >> DIRTY_PAGE_SHIFT;
 	if (page >= log->n_bytes * 8)
 		return false;
-	return (atomic_load_explicit(&log->words[page / 64], memory_order_relaxed) & page_bit(page)) != 0;
+	return (atomic_load_explicit(&log->words[page / 64], memory_order_relaxed) & dirty_bits(page % 64, page % 64)) != 0;
 }

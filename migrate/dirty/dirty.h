@@ -41,6 +41,29 @@ bool dirty_test(const struct dirty_log *log, uint64_t gpa);
 // The same for pages [first, last], by number.
 void dirty_mark_pages(struct dirty_log *log, uint64_t first, uint64_t last);
 
+// The bits of pages [from, to] of one word (0..63). The words are little-endian bytes in the specification; on a big-endian host
+// the byte order inside a word differs.
+static inline uint64_t dirty_bits(unsigned from, unsigned to)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	return (~UINT64_C(0) << from) & (~UINT64_C(0) >> (63 - to));
+#else
+	uint64_t bits = 0;
+	for (unsigned page = from; page <= to; page++)
+		bits |= UINT64_C(1) << ((7 - page / 8) * 8 + page % 8);
+	return bits;
+#endif
+}
+
+// Are pages [first, last] in the log already, as mostly? False also where that takes a longer look. The caller has fenced since it
+// wrote them, as for dirty_mark, and asks each time: the front end may have taken the bits since.
+static inline bool dirty_marked(const struct dirty_log *log, uint64_t first, uint64_t last)
+{
+	if (first / 64 != last / 64 || last / 8 >= log->n_bytes)
+		return false;
+	return !(dirty_bits(first % 64, last % 64) & ~atomic_load_explicit(&log->words[first / 64], memory_order_relaxed));
+}
+
 static inline void dirty_fence(void)
 {
 	atomic_thread_fence(memory_order_seq_cst);

@@ -4,57 +4,10 @@
 
 #include "dirty/dirty.h"
 #include "guest/gcrash.h"
+#include "guest/gwrite_bugs.h"
 #include "guest/gwrite_packed.h"
 #include "guest/playout.h"
 #include "guest/vlayout.h"
-
-// Seeded bugs for the negative controls of the dirty-log oracles: each build leaves one kind of write unlogged.
-#ifdef VRINGD_MUTANT_LOG_PAYLOAD
-#define LOG_PAYLOAD 0
-#else
-#define LOG_PAYLOAD 1
-#endif
-#ifdef VRINGD_MUTANT_LOG_FRAMES
-#define LOG_FRAMES 0
-#else
-#define LOG_FRAMES 1
-#endif
-#ifdef VRINGD_MUTANT_LOG_HEADER
-#define LOG_HEADER 0
-#else
-#define LOG_HEADER 1
-#endif
-#ifdef VRINGD_MUTANT_LOG_NUMBUF
-#define LOG_NUMBUF 0
-#else
-#define LOG_NUMBUF 1
-#endif
-#ifdef VRINGD_MUTANT_LOG_USEDELEM
-#define LOG_USEDELEM 0
-#else
-#define LOG_USEDELEM 1
-#endif
-#ifdef VRINGD_MUTANT_LOG_USEDIDX
-#define LOG_USEDIDX 0
-#else
-#define LOG_USEDIDX 1
-#endif
-#ifdef VRINGD_MUTANT_LOG_EVENT
-#define LOG_EVENT 0
-#else
-#define LOG_EVENT 1
-#endif
-
-#ifdef VRINGD_MUTANT_LOG_PDESC
-#define LOG_PDESC 0
-#else
-#define LOG_PDESC 1
-#endif
-#ifdef VRINGD_MUTANT_LOG_PFIRST
-#define LOG_PFIRST 0
-#else
-#define LOG_PFIRST 1
-#endif
 
 #define NUM_BUFFERS_AT 10u
 
@@ -68,7 +21,8 @@ static inline uint8_t *store_at(const uint8_t *guest)
 static void pending_mark(struct vring *r)
 {
 	for (unsigned i = 0; i < r->n_pending; i++)
-		dirty_mark_pages(r->log, r->pending[i].first, r->pending[i].last);
+		if (!dirty_marked(r->log, r->pending[i].first, r->pending[i].last))
+			dirty_mark_pages(r->log, r->pending[i].first, r->pending[i].last);
 	r->n_pending = 0;
 }
 
@@ -79,6 +33,15 @@ static void pending_flush(struct vring *r)
 	// the stores must be visible before a bit is seen set: the front end takes the bit first and the page after it
 	dirty_fence();
 	pending_mark(r);
+}
+
+static void pending_range(struct vring *r, uint64_t first, uint64_t last)
+{
+	if (r->n_pending == sizeof(r->pending) / sizeof(r->pending[0]))
+		pending_flush(r); // early is fine: the data is there, nothing of it is visible yet
+	r->pending[r->n_pending].first = first;
+	r->pending[r->n_pending].last = last;
+	r->n_pending++;
 }
 
 // Buffers of a batch mostly follow each other in memory: their pages become one range.
@@ -94,11 +57,7 @@ static inline void pending_add(struct vring *r, uint64_t gpa, uint64_t len)
 			return;
 		}
 	}
-	if (r->n_pending == sizeof(r->pending) / sizeof(r->pending[0]))
-		pending_flush(r); // early is fine: the data is there, nothing of it is visible yet
-	r->pending[r->n_pending].first = first;
-	r->pending[r->n_pending].last = last;
-	r->n_pending++;
+	pending_range(r, first, last);
 }
 
 static inline struct gwrite_at copy_out(struct vring *r, const struct gseg *segs, struct gwrite_at at, const void *src,
@@ -237,9 +196,28 @@ static inline void frame_ahead(const struct gwrite_frame *f)
 	}
 }
 
-void gwrite_frames(struct vring *r, const struct gwrite_frame *f, unsigned n)
+// The pages of n frames, in one go behind the copies: that is half of what it takes frame by frame. They lie inside regions, whose
+// ends do not wrap.
+static void frames_log(struct vring *r, const struct gwrite_frame *f, unsigned n)
+{
+	const struct gwrite_frame *end = f + n;
+	const uint64_t tail = r->hdr_len - 1;
+	uint64_t first = f->gpa >> DIRTY_PAGE_SHIFT, last = (f->gpa + f->len + tail) >> DIRTY_PAGE_SHIFT;
+	while (++f != end) {
+		uint64_t from = f->gpa >> DIRTY_PAGE_SHIFT, to = (f->gpa + f->len + tail) >> DIRTY_PAGE_SHIFT;
+		if (from - last > 1) { // neither in the same page nor in the next
+			pending_range(r, first, last);
+			first = from;
+		}
+		last = to;
+	}
+	pending_range(r, first, last);
+}
+
+void gwrite_frames(struct vring *r, const struct gwrite_frame *all, unsigned n)
 {
 	const uint32_t hdr_len = r->hdr_len;
+	const struct gwrite_frame *f = all;
 	for (unsigned i = 0; i < n; i++, f++) {
 		if (i + 1 < n)
 			frame_ahead(f + 1);
@@ -253,10 +231,10 @@ void gwrite_frames(struct vring *r, const struct gwrite_frame *f, unsigned n)
 			memcpy(to, f->hdr, hdr_len);
 		memcpy(to + hdr_len, f->first, 16);
 		copy_body(to + hdr_len + 16, f->src + 16, f->len - 16);
-		if (r->log && LOG_FRAMES)
-			pending_add(r, f->gpa, hdr_len + f->len);
 		gcrash(true, CRASH_frame_copied);
 	}
+	if (r->log && LOG_FRAMES && n != 0)
+		frames_log(r, all, n);
 }
 
 static void used_u16_publish(struct vring *r, uint32_t off, uint16_t value)

@@ -62,11 +62,12 @@ struct vring {
 	bool idx_unlogged; // used.idx was stored and its page is not logged yet, see gwrite_settle
 	_Atomic(const char *) broken; // the rule that the guest broke (static text): nothing more is done here until it starts anew
 	_Atomic int call_fd;
-	// pages that are written and not logged yet, see gwrite.c
+	// pages that are written and not logged yet, see gwrite.c: a batch of 64 frames, each in pages of its own, used elements
+	// before and behind the ring's end
 	unsigned n_pending;
 	struct {
 		uint64_t first, last;
-	} pending[64];
+	} pending[68];
 	_Atomic uint64_t kicks, calls; // counters, relaxed
 };
 
