@@ -35,6 +35,12 @@
 	X(frame_shown, "the destination's index is published, its page is not logged")                \
 	X(frame_settled, "that page is logged")                                                       \
 	X(frame_returned, "the source is published")                                                  \
+	/* the worker, a packed ring's ledger: any ring */                                          \
+	X(ledger_saved, "a descriptor is saved, and as the driver wrote it")                          \
+	X(ledger_written, "it is overwritten, others of the batch may be")                            \
+	X(ledger_filled, "all are but the first, and the ledger says where the batch ends")           \
+	X(ledger_shown, "the first is, too: the driver sees them, the ledger does not say so")          \
+	X(ledger_undone, "taking over: what was saved is back, the ledger does not say so")           \
 	/* the keeper; the worker is killed there */                                                  \
 	X(keep_stored, "a message is kept, and not forwarded")                                        \
 	X(keep_sent, "it is forwarded")                                                               \

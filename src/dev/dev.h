@@ -15,6 +15,7 @@
 #include "wire/vu_spec.h"
 
 struct dev;
+struct pring_ledger;
 struct vring;
 
 struct dev_conf {
@@ -24,6 +25,7 @@ struct dev_conf {
 	uint64_t protocol_features; // protocol bits offered
 	unsigned pairs; // queue pairs offered, 1..16
 	bool any_memory; // memory=any
+	struct pring_ledger *ledgers; // where packed rings keep their places: ledgers_of the epoch, borrowed; NULL: they die with us
 	uint32_t max_mtu; // largest that NET_SET_MTU may say; 0: any
 };
 

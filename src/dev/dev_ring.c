@@ -10,6 +10,8 @@
 #include "dev/dev_int.h"
 #include "dirty/vbase.h"
 
+static_assert(SNAP_MAX_RINGS <= LEDGER_RINGS, "a ledger for each ring of a connection");
+
 enum dev_want dev_ring_want(const struct snap *s, unsigned q, bool has_mem, bool has_log)
 {
 	const struct snap_ring *r = &s->ring[q];
@@ -36,6 +38,7 @@ enum err dev_ring_build(struct dev *dev, struct dev_txn *txn, unsigned q, struct
 		.log = !logs ? NULL : txn->log_set ? txn->log : dev->log,
 		.log_used = (r->addr_flags & VU_VRING_F_LOG) != 0,
 		.log_gpa = r->log,
+		.ledger = dev->conf.ledgers ? &dev->conf.ledgers[q] : NULL,
 		.call_fd = txn->fd_kind == DEV_FD_CALL && txn->fd_q == q ? txn->fd : dev->ring[q].call,
 	};
 	struct why inner = { "" };
@@ -269,6 +272,8 @@ void dev_apply(struct dev *dev, struct dev_txn *txn)
 		}
 		if (!dev->snap.ring[q].started && before.ring[q].started) {
 			r->has_at = false;
+			if (dev->conf.ledgers) // after the commit: a worker that finds a started ring finds its place, too
+				pring_forget(&dev->conf.ledgers[q]);
 			fd_reset(&r->kick); // a stopped ring keeps nothing to wake it or to wake the guest by
 			fd_reset(&r->call);
 		}

@@ -4,7 +4,7 @@
 
 #include "dirty/dirty.h"
 #include "guest/gcrash.h"
-#include "guest/gwrite_bugs.h"
+#include "guest/gmutant.h"
 #include "guest/gwrite_packed.h"
 #include "guest/playout.h"
 #include "guest/vlayout.h"
@@ -311,35 +311,55 @@ static inline uint64_t pdesc_word(const struct gwrite_used *e, uint64_t lap)
 	return lap | (uint64_t)(e->id & 0xffff) << 32 | e->len | (e->len ? (uint64_t)VDESC_F_WRITE << 48 : 0);
 }
 
+static inline uint32_t half_of(struct ppos at)
+{
+	return at.slot | (uint32_t)at.wrap << 15;
+}
+
 void gwrite_packed_fill(struct pring *p, const struct gwrite_used *elems, unsigned n)
 {
 	const uint8_t *const ring = p->ring;
-	const unsigned num = p->num, from = p->at.fill.slot;
-	unsigned slot = from, laps = 0, late = 0;
-	uint64_t lap = (uint64_t)pdesc_used(p->at.fill.wrap) << 48;
+	struct pring_ledger *const l = p->ledger;
+	const unsigned num = p->num, from = p->at.used.slot;
+	const uint32_t state = half_of(p->at.used) << 16;
+	unsigned slot = from, laps = 0, i = 0;
+	uint64_t lap = (uint64_t)pdesc_used(p->at.used.wrap) << 48;
 	if (n == 0)
 		return;
 	// a driver goes through the ring in order: it sees none before the first, which is written last, and logged then
-	bool first = from == p->at.used.slot && p->at.fill.wrap == p->at.used.wrap;
-	if (first) {
-		p->first = pdesc_word(&elems[0], lap);
-		late = elems[0].id >> 16;
-	}
-	for (unsigned i = 0; i < n; i++) {
-		if (i != 0 || !first)
-			pdesc_store(ring + (size_t)slot * VDESC_SIZE, pdesc_word(&elems[i], lap), memory_order_relaxed);
+	p->first = pdesc_word(&elems[0], lap);
+	for (;;) {
 		slot += elems[i].id >> 16;
 		if (slot >= num) {
 			slot -= num;
 			lap ^= (uint64_t)PDESC_F_LAP << 48;
 			laps++;
 		}
+		if (++i == n)
+			break;
+		const uint8_t *d = ring + (size_t)slot * VDESC_SIZE;
+		l->word[i] = pdesc_rest(d);
+		l->slot[i] = (uint16_t)slot;
+		ledger_order();
+		if (LEDGER_SAVED)
+			atomic_store_explicit(&l->state, state + i, memory_order_relaxed);
+		ledger_order();
+		crash_here(CRASH_ledger_saved);
+		pdesc_store(d, pdesc_word(&elems[i], lap), memory_order_relaxed);
+		crash_here(CRASH_ledger_written);
+		if (!LEDGER_SAVED)
+			atomic_store_explicit(&l->state, state + i, memory_order_relaxed);
 	}
-	unsigned slots = laps * num + slot - from;
+	unsigned slots = laps * num + slot - from, late = elems[0].id >> 16;
 	if (logs_used(&p->v) && LOG_PDESC)
 		pdesc_log(p, from + late, slots - late);
-	p->at.fill = (struct ppos){ (uint16_t)slot, p->at.fill.wrap ^ (laps & 1) };
+	p->at.fill = (struct ppos){ (uint16_t)slot, p->at.used.wrap ^ (laps & 1) };
+	ledger_order();
+	if (LEDGER_END)
+		atomic_store_explicit(&l->end, half_of(p->at.fill), memory_order_relaxed);
+	ledger_order();
 	p->out = (uint16_t)(p->out - slots);
+	crash_here(CRASH_ledger_filled);
 	gcrash(gcrash_fills(&p->v), CRASH_frame_filled);
 }
 
@@ -350,11 +370,22 @@ static void pdesc_show(struct pring *p)
 	bool dest = gcrash_fills(&p->v);
 	gcrash(dest, CRASH_frame_logged);
 	pdesc_store(p->ring + (size_t)p->at.used.slot * VDESC_SIZE, p->first, memory_order_release);
+	crash_here(CRASH_ledger_shown);
 	gcrash(dest, CRASH_frame_shown);
+	ledger_order();
+	atomic_store_explicit(&p->ledger->state, half_of(p->at.fill) << 16, memory_order_relaxed);
+	if (!LEDGER_END)
+		atomic_store_explicit(&p->ledger->end, half_of(p->at.fill), memory_order_relaxed);
 	p->unlogged = p->at.used;
 	p->v.idx_unlogged = logs_used(&p->v) && LOG_PFIRST;
 	p->at.used = p->at.fill;
-	atomic_store_explicit(&p->done, (uint16_t)(p->at.used.slot | (unsigned)p->at.used.wrap << 15), memory_order_relaxed);
+}
+
+void gwrite_packed_undo(struct pring *p, unsigned slot, uint64_t word)
+{
+	pdesc_store(p->ring + (size_t)slot * VDESC_SIZE, word, memory_order_relaxed);
+	if (logs_used(&p->v) && LOG_PDESC)
+		pdesc_log(p, slot, 1);
 }
 
 void gwrite_packed_show(struct pring *p)
@@ -372,6 +403,8 @@ void gwrite_packed_settle(struct pring *p)
 
 void gwrite_packed_publish(struct pring *p, const struct gwrite_used *elems, unsigned n)
 {
+	for (; n > LEDGER_BATCH; elems += LEDGER_BATCH, n -= LEDGER_BATCH)
+		gwrite_packed_publish(p, elems, LEDGER_BATCH);
 	gwrite_packed_fill(p, elems, n);
 	pending_flush(&p->v);
 	pdesc_show(p);

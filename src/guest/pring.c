@@ -1,8 +1,10 @@
 #include "guest/pring.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/bits.h"
+#include "base/crash.h"
 #include "guest/gwrite_packed.h"
 #include "guest/mem.h"
 #include "guest/playout.h"
@@ -29,15 +31,37 @@ static enum err resolve(struct pring *p, const struct vring_conf *c, struct why 
 	return OK;
 }
 
+static struct ppos pos_of(uint32_t half)
+{
+	return (struct ppos){ .slot = half & 0x7fff, .wrap = half >> 15 & 1 };
+}
+
+static uint32_t half_of(struct ppos at)
+{
+	return at.slot | (uint32_t)at.wrap << 15;
+}
+
+static void place(struct pring *p, struct ppos at)
+{
+	p->at = (struct pring_at){ .avail = at, .fill = at, .used = at };
+	p->out = 0;
+	p->v.signalled = at.slot;
+	p->v.signalled_valid = false;
+	p->v.idx_unlogged = false;
+	p->v.n_pending = 0;
+	vring_break(&p->v, NULL);
+}
+
 enum err pring_new(struct pring **out, const struct vring_conf *c, struct why *why)
 {
 	if (c->num == 0 || c->num > 32768)
 		return refuse(why, "packed ring size %u is not in 1..32768", c->num);
 	if (!c->mem)
 		return refuse(why, "no memory table yet");
-	struct pring *p = calloc(1, sizeof(*p));
+	struct pring *p = aligned_alloc(_Alignof(struct pring), sizeof(*p));
 	if (!p)
 		return ours(why, "no memory for a ring");
+	memset(p, 0, sizeof(*p));
 	p->num = c->num;
 	enum err e = resolve(p, c, why);
 	if (e != OK) {
@@ -56,7 +80,8 @@ enum err pring_new(struct pring **out, const struct vring_conf *c, struct why *w
 	p->v.log_used = c->log_used;
 	p->v.used_log_gpa = c->log_gpa;
 	atomic_init(&p->v.call_fd, c->call_fd);
-	pring_restore(p, 0x80008000);
+	p->ledger = c->ledger ? c->ledger : &p->own; // another ring may run with it until this one is restored
+	place(p, (struct ppos){ 0, true });
 	*out = p;
 	return OK;
 }
@@ -66,29 +91,46 @@ void pring_free(struct pring *p)
 	free(p);
 }
 
-static struct ppos pos_of(uint32_t half)
-{
-	return (struct ppos){ .slot = half & 0x7fff, .wrap = half >> 15 & 1 };
-}
-
-static uint32_t half_of(struct ppos at)
-{
-	return at.slot | (uint32_t)at.wrap << 15;
-}
-
 void pring_restore(struct pring *p, uint32_t base)
 {
 	// what lies between the two was fetched and never returned: it is fetched again. A back end that tells one half only
 	// (the other is zero) had nothing out.
 	struct ppos at = pos_of(base >> 16 != 0 ? base >> 16 : base & 0xffff);
-	p->at = (struct pring_ledger){ .avail = at, .fill = at, .used = at };
-	atomic_store_explicit(&p->done, (uint16_t)half_of(at), memory_order_relaxed);
-	p->out = 0;
-	p->v.signalled = at.slot;
-	p->v.signalled_valid = false;
-	p->v.idx_unlogged = false;
-	p->v.n_pending = 0;
-	vring_break(&p->v, NULL);
+	struct pring_ledger *l = p->ledger;
+	uint32_t state = half_of(at) << 16;
+	place(p, at);
+	if (atomic_load(&l->live) == p->num && atomic_load(&l->state) == state && atomic_load(&l->end) == half_of(at))
+		return; // a pause: at no time is it not there
+	atomic_store(&l->live, 0);
+	atomic_store(&l->state, state);
+	atomic_store(&l->end, half_of(at));
+	atomic_store(&l->live, p->num);
+}
+
+bool pring_resume(struct pring *p)
+{
+	struct pring_ledger *l = p->ledger;
+	uint32_t state = atomic_load(&l->state), n = state & 0xffff;
+	struct ppos used = pos_of(state >> 16), end = pos_of(atomic_load(&l->end));
+	if (atomic_load(&l->live) != p->num || used.slot >= p->num || end.slot >= p->num || n >= LEDGER_BATCH)
+		return false;
+	for (unsigned i = 1; i <= n; i++)
+		if (l->slot[i] >= p->num)
+			return false;
+	uint16_t first = pdesc_load(p, used.slot).flags & PDESC_F_LAP;
+	if (half_of(end) != half_of(used) && first != pdesc_available(used.wrap)) {
+		place(p, end);
+	} else {
+		place(p, used);
+		for (unsigned i = 1; i <= n; i++)
+			gwrite_packed_undo(p, l->slot[i], l->word[i]);
+		gwrite_packed_publish(p, NULL, 0); // logs them
+		crash_here(CRASH_ledger_undone);
+	}
+	// a death between these two finds nothing to take back and, again, nothing shown
+	atomic_store(&l->state, half_of(p->at.used) << 16);
+	atomic_store(&l->end, half_of(p->at.used));
+	return true;
 }
 
 uint32_t pring_base(const struct pring *p)

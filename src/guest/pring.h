@@ -4,9 +4,9 @@
 // What both formats have in common (memory, log, features, call descriptor, pending ranges) is in `v`: gwrite_payload,
 // gwrite_header and gwrite_frames take &p->v. Of v, what names an avail or used ring is not used here.
 //
-// Position: no index in guest memory says where a device stands in a packed ring. It is in struct pring_ledger, and dies with
-// the process for now; after that there is what SET_VRING_BASE says (the last clean stop, where nobody knows better), and
-// what the descriptors' flags say (pring_find).
+// Position: no index in guest memory says where a device stands in a packed ring. It is in the ring's ledger (ledger.h),
+// which may outlive the process. Where there is none, there is what SET_VRING_BASE says (the last clean stop, where nobody
+// knows better), and what the descriptors' flags say (pring_find).
 #ifndef GUEST_PRING_H
 #define GUEST_PRING_H
 
@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "guest/ledger.h"
 #include "guest/playout.h"
 #include "guest/vchain.h"
 #include "guest/vring.h"
@@ -23,12 +24,7 @@ struct ppos { // a place in the ring, and the wrap counter there
 	bool wrap;
 };
 
-// Where the device stands. Its fields are written one after the other for each batch, so that a copy that outlived the process
-// would say, with the flags in the ring, how far a batch had come:
-//   avail   before the first byte of a buffer is written (pring_advance)
-//   fill    after the used descriptors behind the first were written (gwrite_packed_fill)
-//   used    after the first was, which shows them all (gwrite_packed_show)
-struct pring_ledger {
+struct pring_at { // where the device stands: our copy
 	struct ppos avail; // next to fetch
 	struct ppos fill; // behind the used descriptors that are written and not visible yet
 	struct ppos used; // next used descriptor that the driver will see
@@ -39,19 +35,25 @@ struct pring {
 	const uint8_t *ring; // guest memory, written through gwrite.c only
 	uint64_t ring_gpa; // its guest-physical address: where descriptor writes are logged
 	uint32_t num; // 1..32768, any number
-	struct pring_ledger at;
+	struct pring_at at;
+	struct pring_ledger *ledger; // vring_conf's, or the one below
 	uint64_t first; // length, id and flags of the first of those that are written and not visible: withheld until then
 	struct ppos unlogged; // the descriptor that was published last, if v.idx_unlogged
 	uint16_t out; // slots between used and avail
-	_Atomic uint16_t done; // used as half a base, for other threads to look at
+	struct pring_ledger own;
 };
 
 // conf as for a split ring, but: num is any number from 1 to 32768; desc_uaddr is the descriptor ring, avail_uaddr the
 // driver's event area, used_uaddr the device's (4 bytes each); log_gpa is the device area's. Position {0, 1} (a fresh ring).
 enum err pring_new(struct pring **out, const struct vring_conf *conf, struct why *why);
 void pring_free(struct pring *p); // NULL is fine
-// Set the position; base as in SET_VRING_BASE, checked by vbase_check_packed. The next call decision signals.
+// Set the position, here and in the ledger; base as in SET_VRING_BASE, checked by vbase_check_packed. The next call decision
+// signals.
 void pring_restore(struct pring *p, uint32_t base);
+// Take the position from the ledger, and end what an earlier process left unfinished: a batch that it had not shown is
+// taken back, and fetched again. Nothing is shown by this. False: the ledger knows nothing of a ring of this size, or
+// what no ring can have.
+bool pring_resume(struct pring *p);
 // What GET_VRING_BASE says: both halves, equal, since what was not returned will be fetched again.
 uint32_t pring_base(const struct pring *p);
 
@@ -100,6 +102,11 @@ static inline struct pdesc pdesc_load(const struct pring *p, uint16_t slot)
 	return (struct pdesc){ .addr = lo, .len = (uint32_t)hi, .id = (uint16_t)(hi >> 32), .flags = (uint16_t)(hi >> 48) };
 }
 
+static inline uint64_t pdesc_rest(const uint8_t *d) // length, id and flags
+{
+	return atomic_load_explicit((const _Atomic uint64_t *)(d + PDESC_LEN), memory_order_relaxed);
+}
+
 // The two flags of a descriptor that is available, and of one that is used, in the lap of that wrap counter.
 #define PDESC_F_LAP (PDESC_F_AVAIL | PDESC_F_USED)
 static inline uint16_t pdesc_available(bool wrap)
@@ -109,6 +116,12 @@ static inline uint16_t pdesc_available(bool wrap)
 static inline uint16_t pdesc_used(bool wrap)
 {
 	return wrap ? PDESC_F_LAP : 0;
+}
+
+// Between two stores that a process' death must not swap: it falls between two instructions, so the compiler's order does.
+static inline void ledger_order(void)
+{
+	atomic_signal_fence(memory_order_seq_cst);
 }
 
 static inline struct ppos ppos_add(const struct pring *p, struct ppos at, unsigned slots)

@@ -34,8 +34,8 @@ void ring_restore(struct vring *r, uint32_t base)
 bool ring_resume(struct vring *r)
 {
 	if (r->packed)
-		return false; // its ledger died with the process
-	vring_restore(r, vring_used_idx(r));
+		return pring_resume(pring_of(r));
+	vring_restore(r, vring_used_idx(r)); // completion is in order: that is the truth
 	return true;
 }
 
@@ -48,5 +48,5 @@ uint32_t ring_base_now(const struct vring *r)
 {
 	if (!r->packed) // completion is in order: used.idx in guest memory says it
 		return vring_used_idx(r);
-	return atomic_load_explicit(&pring_of_const(r)->done, memory_order_relaxed) * 0x10001u;
+	return (atomic_load_explicit(&pring_of_const(r)->ledger->state, memory_order_relaxed) >> 16) * 0x10001u;
 }

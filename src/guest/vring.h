@@ -17,6 +17,7 @@
 
 struct mem_map;
 struct dirty_log;
+struct pring_ledger;
 
 struct vring_conf {
 	uint32_t num; // power of two, 1..32768
@@ -27,6 +28,7 @@ struct vring_conf {
 	bool log_used; // VHOST_VRING_F_LOG: the used ring is logged, too
 	uint64_t log_gpa; // where the used ring lies for the log
 	int call_fd; // borrowed, or -1; the owner replaces it with vring_set_call
+	struct pring_ledger *ledger; // of a packed ring: borrowed, written from pring_restore on; NULL: its own, which dies with it
 };
 
 struct vring_pos { // of a split ring: both are next indices, free running

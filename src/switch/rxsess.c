@@ -106,6 +106,8 @@ static void give_back_empty(struct rxsess *s, uint32_t id)
 	ring_advance(s->ring, ring_places(s->ring, u));
 }
 
+_Static_assert(RXS_ELEMS <= LEDGER_BATCH, "what is published at once");
+
 struct taken { // buffers reserved for one frame
 	unsigned n_segs, n, places;
 	uint32_t len;

@@ -104,6 +104,9 @@ void bed_open(struct devbed *b, unsigned pairs)
 				     .protocol_features = dev_protocol_features_supported(), .pairs = pairs };
 	b->mem_fd = shared("guest", BED_MEM, &b->mem);
 	b->log_fd = shared("log", BED_LOG, &b->log);
+	static struct pring_ledger ledgers[SNAP_MAX_RINGS];
+	memset(ledgers, 0, sizeof(ledgers));
+	b->ledgers = b->conf.ledgers = ledgers;
 	b->dev = dev_new(&b->conf, &ops, b);
 	assert_non_null(b->dev);
 	b->committed = *dev_snap(b->dev);

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "dev/dev.h"
+#include "guest/ledger.h"
 #include "guest/vring.h"
 #include "wire/vu_table.h"
 
@@ -28,6 +29,7 @@ struct step {
 
 struct devbed {
 	struct dev_conf conf;
+	struct pring_ledger *ledgers; // conf's
 	struct dev *dev;
 	int mem_fd, log_fd;
 	uint8_t *mem, *log;

@@ -239,6 +239,42 @@ static void in_order_is_told(void **state)
 	assert_string_equal(b->differs, "");
 }
 
+// The ledger says where the ring is for as long as it is started, over changes that build it anew, and not a moment longer.
+static void ledger_is_kept(void **state)
+{
+	struct devbed *b = *state;
+	uint32_t base;
+	configure(b, 2, RING_FRESH_PACKED);
+	assert_false(pring_told(&b->ledgers[0], NUM, &base));
+	bed_ok(b, VU_SET_VRING_KICK, 0);
+	assert_true(pring_told(&b->ledgers[0], NUM, &base));
+	assert_int_equal(base, RING_FRESH_PACKED);
+	laps(b, 0, 12);
+	bed_memory(b); // built aside with the same ledger, then in its place
+	assert_true(pring_told(&b->ledgers[0], NUM, &base));
+	assert_int_equal(base, 0x800c800c);
+	struct request r;
+	struct dev_reply reply;
+	request_good(b, &r, VU_SET_VRING_ADDR, 0);
+	memset(r.payload + 8, 0xf0, 8); // a descriptor ring that lies nowhere: refused
+	r.hdr.flags |= VU_FLAG_NEED_REPLY;
+	bed_send(b, &r, &reply);
+	assert_int_equal(reply.bytes[12], 1);
+	laps(b, 0, 3);
+	assert_true(pring_told(&b->ledgers[0], NUM, &base));
+	assert_int_equal(base, 0x800f800f);
+	assert_int_equal(bed_ok(b, VU_GET_VRING_BASE, 0) >> 32, base);
+	assert_false(pring_told(&b->ledgers[0], NUM, &base)); // the next start is told where
+	assert_false(pring_told(&b->ledgers[1], NUM, &base));
+	base_of(b, 0, 0x800f800f);
+	bed_ok(b, VU_SET_VRING_ADDR, 0);
+	assert_false(pring_told(&b->ledgers[0], NUM, &base));
+	bed_ok(b, VU_SET_VRING_KICK, 0);
+	assert_int_equal(ring_base(b->ring[0]), 0x800f800f);
+	assert_true(pring_told(&b->ledgers[0], NUM, &base));
+	assert_int_equal(base, 0x800f800f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -247,6 +283,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(base_before_size, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(goes_on, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(stale_base, bed_setup, bed_teardown),
+		cmocka_unit_test_setup_teardown(ledger_is_kept, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(in_order_is_told, bed_setup, bed_teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
-// Seeded bugs for the negative controls of the dirty-log oracles: each build leaves one kind of write unlogged. gwrite.c's alone.
-#ifndef GUEST_GWRITE_BUGS_H
-#define GUEST_GWRITE_BUGS_H
+// Seeded bugs for the negative controls of the dirty-log oracles: each build leaves one kind of write unlogged.
+#ifndef GUEST_GMUTANT_H
+#define GUEST_GMUTANT_H
 
 #ifdef VRINGD_MUTANT_LOG_PAYLOAD
 #define LOG_PAYLOAD 0
@@ -37,7 +37,6 @@
 #else
 #define LOG_EVENT 1
 #endif
-
 #ifdef VRINGD_MUTANT_LOG_PDESC
 #define LOG_PDESC 0
 #else
@@ -47,6 +46,17 @@
 #define LOG_PFIRST 0
 #else
 #define LOG_PFIRST 1
+#endif
+// And of the ledger's: what is saved counts only when it is overwritten; the end is told only when all is shown.
+#ifdef VRINGD_MUTANT_LEDGER_SAVED
+#define LEDGER_SAVED 0
+#else
+#define LEDGER_SAVED 1
+#endif
+#ifdef VRINGD_MUTANT_LEDGER_END
+#define LEDGER_END 0
+#else
+#define LEDGER_END 1
 #endif
 
 #endif
