@@ -8,6 +8,7 @@
 #include "base/lease.h"
 #include "daemon/core.h"
 #include "daemon/kept.h"
+#include "guest/ledger.h"
 
 struct rows {
 	struct vd *vd;
@@ -109,6 +110,25 @@ static void forget_row(struct vd *vd, const struct store_connection *row)
 		vd_store_failed(vd, row->snap.port, &why);
 }
 
+struct epochs {
+	uint64_t epoch[LEDGER_BLOCKS];
+	unsigned n;
+};
+
+static void add_epoch(void *arg, struct kept_conn *c)
+{
+	struct epochs *e = arg;
+	if (e->n < LEDGER_BLOCKS)
+		e->epoch[e->n++] = c->id;
+}
+
+static void keep_ledgers(struct vd *vd)
+{
+	struct epochs e = { .n = 0 };
+	kept_each(vd->kept, add_epoch, &e);
+	ledgers_keep_only(vd->ledgers, e.epoch, e.n);
+}
+
 void adopt_connections(struct vd *vd)
 {
 	struct rows r = { .vd = vd };
@@ -121,6 +141,7 @@ void adopt_connections(struct vd *vd)
 		vd_store_failed(vd, "", &why);
 		r.short_of_memory = true;
 	}
+	keep_ledgers(vd);
 	crash_here(CRASH_adopt_opened);
 	kept_each(vd->kept, adopt, &r);
 	crash_here(CRASH_adopt_built);

@@ -17,6 +17,7 @@
 
 struct kept;
 struct lease;
+struct ledgers;
 struct kept_conn;
 struct msgsrc;
 
@@ -103,6 +104,7 @@ struct vd {
 	struct dp *dp;
 	struct kept *kept; // NULL: there is no keeper
 	struct lease *lease;
+	struct ledgers *ledgers; // NULL: places of packed rings die with us
 	struct store_opened opened;
 	char *state_dir, *runtime_dir;
 	char *end_with_port;

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "daemon/core.h"
 #include "daemon/msgsrc.h"
+#include "guest/ledger.h"
 #include "guest/vring.h"
 #include "wire/vu_table.h"
 
@@ -264,6 +265,8 @@ static struct session *make(struct port *p, int fd, struct kept_conn *kept, cons
 	else
 		e = store_next_epoch(p->vd->store, &conf.epoch, why);
 	s->epoch = conf.epoch;
+	if (e == OK && conf.features & BIT64(VIRTIO_F_RING_PACKED))
+		conf.ledgers = ledgers_of(p->vd->ledgers, conf.epoch);
 	if (e == OK && row) {
 		s->dev = adopt_device(s, &conf, &ops, kept, row, why);
 	} else if (e == OK) {
@@ -276,6 +279,7 @@ static struct session *make(struct port *p, int fd, struct kept_conn *kept, cons
 		s->src = msgsrc_new(p->vd->loop, fd, &user, s);
 	if (!s->src) {
 		dev_free(s->dev);
+		ledgers_drop(p->vd->ledgers, s->epoch);
 		free(s);
 		return NULL;
 	}
@@ -354,6 +358,7 @@ void session_free(struct session *s)
 		dp_port_rx_state(p->dp, DP_RX_STOPPED);
 	migration_closed(s); // reads the device's counters
 	dev_free(s->dev); // retracts its rings
+	ledgers_drop(p->vd->ledgers, s->epoch);
 	msgsrc_free(s->src); // before its rows: a connection without rows is taken for a young one
 	if (store_connection_end(p->vd->store, p->spec.id, s->epoch, &why) != OK)
 		vd_store_failed(p->vd, p->spec.id, &why);

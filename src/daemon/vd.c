@@ -18,6 +18,7 @@
 #include "base/nudge.h"
 #include "daemon/core.h"
 #include "daemon/kept.h"
+#include "guest/ledger.h"
 #include "guest/vring.h"
 
 static void raise_limits(bool tell)
@@ -111,6 +112,21 @@ static enum err open_lease(struct vd *vd, struct why *why)
 	return e;
 }
 
+static enum err open_ledgers(struct vd *vd, struct why *why)
+{
+	int fd = kept_take(vd->kept, KEPT_LEDGERS);
+	enum err e = OK;
+	if (fd < 0) {
+		e = ledgers_make(&fd, why);
+		if (e == OK)
+			kept_put(vd->kept, KEPT_LEDGERS, fd, false);
+	}
+	if (e == OK)
+		e = ledgers_open(&vd->ledgers, fd, why);
+	fd_reset(&fd);
+	return e;
+}
+
 static enum err open_parts(struct vd *vd, const struct vd_conf *conf, struct why *why)
 {
 	if (guard_install() != 0)
@@ -133,7 +149,7 @@ static enum err open_parts(struct vd *vd, const struct vd_conf *conf, struct why
 		log_warn("store: the database was unusable (%s) and was set aside as %s; starting with an empty one",
 			 vd->opened.aside_why.text, vd->opened.aside_path);
 	struct dp_conf dp = conf->dp;
-	if (vd->kept && (e = open_lease(vd, why)) != OK)
+	if (vd->kept && ((e = open_lease(vd, why)) != OK || (e = open_ledgers(vd, why)) != OK))
 		return e;
 	dp.lease = vd->lease;
 	vd->dp = dp_new(&dp, why);
@@ -276,6 +292,7 @@ void vd_free(struct vd *vd)
 	watch_free(vd->notes);
 	dp_free(vd->dp);
 	lease_close(vd->lease);
+	ledgers_close(vd->ledgers);
 	store_close(vd->store);
 	free(vd->state_dir);
 	free(vd->runtime_dir);
