@@ -82,6 +82,8 @@ enum err pring_new(struct pring **out, const struct vring_conf *c, struct why *w
 	atomic_init(&p->v.call_fd, c->call_fd);
 	p->ledger = c->ledger ? c->ledger : &p->own; // another ring may run with it until this one is restored
 	place(p, (struct ppos){ 0, true });
+	atomic_init(&p->own.state, half_of(p->at.used) << 16);
+	atomic_init(&p->own.end, half_of(p->at.used));
 	*out = p;
 	return OK;
 }
