@@ -213,7 +213,7 @@ void dev_adopt_run(struct dev *dev)
 			ring_free(r->ring);
 			r->ring = NULL;
 		} else {
-			dev_ring_finish(dev, q, r->ring);
+			dev_ring_finish(dev, q, r->ring, false);
 			enum dev_run how = r->now == DEV_WANT_RUN ? DEV_RUN : DEV_DISCARD;
 			dev->ops->ring_publish(dev->arg, q, r->ring, r->kick, how);
 		}

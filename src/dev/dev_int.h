@@ -96,8 +96,9 @@ enum err dev_ring_build(struct dev *dev, struct dev_txn *txn, unsigned q, struct
 // Set the position of a ring that was built and was in no datapath just now. ran: since it started it had been in one, of
 // this process or of one before. True: the place is certain.
 bool dev_ring_place(struct dev *dev, unsigned q, struct vring *ring, bool ran);
-// The last step before such a ring is published, and the first that writes into it.
-void dev_ring_finish(struct dev *dev, unsigned q, struct vring *ring);
+// The last step before a ring that was built is published, and the first that writes into it. was_in: it takes the place of one
+// that left the datapath only for a moment.
+void dev_ring_finish(struct dev *dev, unsigned q, struct vring *ring, bool was_in);
 // dev.c: ones for all that can have been written, where a log is mapped
 void dev_log_fill(struct dev *dev);
 // dev_mem.c: a log that does not reach to the end of memory would lose pages in silence

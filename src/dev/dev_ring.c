@@ -156,10 +156,10 @@ bool dev_ring_place(struct dev *dev, unsigned q, struct vring *ring, bool ran)
 }
 
 // used.idx says where a split ring is from its first moment on, so that it does after a crash: a base that has nothing to
-// do with it (VBASE_WILD) is written there.
-void dev_ring_finish(struct dev *dev, unsigned q, struct vring *ring)
+// do with it (VBASE_WILD) is written there, and so is the place of a ring that was moved to where another one is said.
+void dev_ring_finish(struct dev *dev, unsigned q, struct vring *ring, bool was_in)
 {
-	unsigned cut = ring->packed ? pring_finish(pring_of(ring)) : 0;
+	unsigned cut = ring->packed && !was_in ? pring_finish(pring_of(ring)) : 0;
 	if (cut)
 		dev_event(dev, DEV_EV_BASE_DIFFERS, q, "a batch of %u was cut short: its first buffer goes back empty", cut);
 	if (!ring->packed && vring_used_idx(ring) != vring_position(ring).used)
@@ -212,12 +212,11 @@ static void ring_in(struct dev *dev, struct dev_txn *txn, unsigned q, bool was_i
 {
 	struct dev_ring *r = &dev->ring[q];
 	if (txn->ring[q]) {
-		if (was_in) {
+		if (was_in)
 			ring_restore(txn->ring[q], ring_base(r->ring));
-		} else {
+		else
 			dev_ring_place(dev, q, txn->ring[q], ran);
-			dev_ring_finish(dev, q, txn->ring[q]);
-		}
+		dev_ring_finish(dev, q, txn->ring[q], was_in);
 		ring_free(r->ring);
 		r->ring = txn->ring[q];
 		txn->ring[q] = NULL;

@@ -1,6 +1,6 @@
 // A hostile front end against a device: the input is a sequence of messages, each a good one with some of its bytes, its
-// header or its descriptors changed, with the store failing now and then. The ops are fake; memory and log are small
-// memfds.
+// header or its descriptors changed, with the store failing now and then. Now and then the process dies and another adopts the
+// connection, from rows that may be spoilt. The ops are fake; memory and log are small memfds.
 //
 // Input: byte 0 a session to start from (bit 7: packed rings), then per message: id, what (see W_ below), ring, and what the
 // flags ask for.
@@ -25,14 +25,23 @@
 #define NUM 16u
 #define PAIRS 2u
 
-enum { W_ASK = 1, W_PATCH = 2, W_FDS = 4, W_HEADER = 8, W_NO_STORE = 16 };
+enum { W_ASK = 1, W_PATCH = 2, W_FDS = 4, W_HEADER = 8, W_NO_STORE = 16, W_CRASH = 32, W_SPOIL = 64 };
 
 struct world {
 	struct dev *dev;
 	int mem_fd, log_fd;
 	uint64_t seq, commits;
 	bool no_store, refused, packed;
+	bool owes; // a stop was answered and not stored
 	struct snap stored;
+	uint64_t stored_seq;
+	struct dev_reply reply; // the last one
+	struct {
+		uint64_t seq;
+		uint32_t n;
+		int fd;
+	} kept[SNAP_MAX_NAMES + VU_MAX_FDS];
+	unsigned n_kept;
 	struct vring *ring[SNAP_MAX_RINGS];
 	struct fuzz_in in;
 };
@@ -48,6 +57,7 @@ static enum err op_commit(void *arg, const struct snap *s, uint64_t what, uint64
 	if (w->no_store)
 		return ours(why, "no space");
 	w->stored = *s;
+	w->stored_seq = seq;
 	w->commits++;
 	return OK;
 }
@@ -237,28 +247,68 @@ static void check_reply(const struct world *w, const struct dev_msg *m, const st
 		FUZZ_CHECK(v == (refused ? 1 : 0));
 }
 
+static int kept_fd(void *arg, uint64_t from, uint32_t n)
+{
+	struct world *w = arg;
+	for (unsigned i = 0; i < w->n_kept; i++)
+		if (w->kept[i].seq == from && w->kept[i].n == n)
+			return w->kept[i].fd;
+	return -1;
+}
+
+static void keep(struct world *w, const struct dev_msg *m)
+{
+	for (unsigned i = 0; i < m->n_fds; i++) {
+		w->kept[w->n_kept].seq = m->seq;
+		w->kept[w->n_kept].n = i;
+		w->kept[w->n_kept++].fd = dup(m->fds[i]);
+	}
+}
+
+static void keep_only(struct world *w)
+{
+	struct snap_name name[SNAP_MAX_NAMES];
+	unsigned n = snap_names(&w->stored, name), left = 0;
+	for (unsigned i = 0; i < w->n_kept; i++) {
+		bool named = false;
+		for (unsigned k = 0; k < n; k++)
+			named = named || (name[k].seq == w->kept[i].seq && name[k].place == w->kept[i].n);
+		if (named)
+			w->kept[left++] = w->kept[i];
+		else
+			fd_reset(&w->kept[i].fd);
+	}
+	w->n_kept = left;
+	FUZZ_CHECK(w->n_kept == n); // all that is named is there
+}
+
 // Returns false when the session is over.
 static bool send(struct world *w, struct dev_msg *m, uint8_t *payload)
 {
-	struct dev_reply reply;
+	struct dev_reply *reply = &w->reply;
 	struct snap before = *dev_snap(w->dev);
 	uint64_t commits = w->commits;
 	bool asked = (m->hdr.flags & VU_FLAG_NEED_REPLY) && bits_has(before.protocol_features, VU_PF_REPLY_ACK);
 	m->seq = ++w->seq;
 	m->payload = payload;
 	w->refused = false;
-	dev_handle(w->dev, m, &reply);
+	keep(w, m);
+	dev_handle(w->dev, m, reply);
+	keep_only(w);
 	for (unsigned i = 0; i < VU_MAX_FDS; i++)
 		FUZZ_CHECK(m->fds[i] == -1);
 	const struct snap *now = dev_snap(w->dev);
 	uint64_t changed = snap_diff(&before, now) | (m->hdr.request == VU_SEND_RARP && !w->refused ? SNAP_CLAIM : 0);
-	bool answered = m->hdr.request == VU_GET_VRING_BASE && !reply.close;
+	bool answered = m->hdr.request == VU_GET_VRING_BASE && !reply->close;
 	FUZZ_CHECK(!w->refused || answered || changed == 0);
-	FUZZ_CHECK(w->commits - commits == (changed && !(answered && w->no_store) ? 1u : 0u));
+	bool stores = (changed || (w->owes && !w->refused && !reply->close)) && !w->no_store;
+	FUZZ_CHECK(w->commits - commits == (stores ? 1u : 0u));
+	w->owes = (w->owes || (changed && answered)) && !stores;
+	FUZZ_CHECK(reply->unstored == w->owes);
 	if (w->commits != commits)
 		FUZZ_CHECK(snap_diff(&w->stored, now) == 0);
-	check_reply(w, m, &reply, asked, w->refused);
-	if (reply.close)
+	check_reply(w, m, reply, asked, w->refused);
+	if (reply->close)
 		return false;
 	touch_rings(w);
 	return true;
@@ -287,7 +337,62 @@ static void begin(struct world *w, unsigned from)
 	}
 }
 
-static bool one_message(struct world *w)
+static void spoil(struct world *w, struct snap *s)
+{
+	for (unsigned n = fuzz_byte(&w->in) % 4 + 1; n > 0; n--) {
+		size_t at = (fuzz_byte(&w->in) | (size_t)fuzz_byte(&w->in) << 8) % sizeof(*s);
+		((uint8_t *)s)[at] = fuzz_byte(&w->in);
+	}
+	for (unsigned q = 0; q < SNAP_MAX_RINGS; q++) { // a row is read into a bool as one
+		bool *flags[] = { &s->ring[q].base_given, &s->ring[q].has_addr, &s->ring[q].started, &s->ring[q].enabled,
+				  &s->ring[q].ever_disabled, &s->ring[q].ran };
+		for (unsigned i = 0; i < ARRAY_LEN(flags); i++)
+			*flags[i] = *(uint8_t *)flags[i] & 1;
+	}
+	bool *flags[] = { &s->has_features, &s->has_protocol, &s->owned, &s->has_log };
+	for (unsigned i = 0; i < ARRAY_LEN(flags); i++)
+		*flags[i] = *(uint8_t *)flags[i] & 1;
+}
+
+// The process dies, and another goes on. Returns false when the session is over.
+static bool crash(struct world *w, const struct dev_conf *conf, struct dev_msg *m, uint8_t *payload, bool spoilt)
+{
+	struct snap rows = w->stored;
+	struct dev_adoption a = { &rows, w->stored_seq, w->reply.bytes, w->stored_seq == w->seq ? w->reply.len : 0, kept_fd, w };
+	struct dev_reply again;
+	struct why why;
+	if (w->owes || w->stored_seq == 0)
+		return true; // there is nothing that could be adopted
+	if (spoilt)
+		spoil(w, &rows);
+	uint32_t at[2 * PAIRS];
+	bool apart = !spoilt; // no two of them in one place
+	for (unsigned q = 0; q < 2 * PAIRS; q++) {
+		const struct vring *r = w->ring[q];
+		at[q] = r ? ring_base(r) : UINT32_MAX;
+		apart = apart && (!r || (!r->packed && r->num <= NUM && rows.ring[q].used == UADDR + 0x8000 * q + 0x2000));
+	}
+	dev_free(w->dev);
+	w->dev = NULL;
+	if (dev_adopt(&w->dev, conf, &ops, w, &a, &why) != OK) {
+		FUZZ_CHECK(spoilt && !w->dev);
+		return false;
+	}
+	dev_adopt_run(w->dev);
+	FUZZ_CHECK(snap_diff(dev_snap(w->dev), &rows) == 0);
+	for (unsigned q = 0; q < 2 * PAIRS && apart; q++)
+		FUZZ_CHECK((w->ring[q] ? ring_base(w->ring[q]) : UINT32_MAX) == at[q]);
+	touch_rings(w);
+	if (w->stored_seq != w->seq)
+		return !spoilt;
+	m->payload = payload;
+	dev_handle(w->dev, m, &again);
+	FUZZ_CHECK(again.close || (again.len == w->reply.len && memcmp(again.bytes, w->reply.bytes, again.len) == 0));
+	FUZZ_CHECK(snap_diff(dev_snap(w->dev), &rows) == 0 && (spoilt || !again.close));
+	return !spoilt;
+}
+
+static bool one_message(struct world *w, const struct dev_conf *conf)
 {
 	uint8_t payload[VU_MAX_PAYLOAD] = { 0 };
 	struct dev_msg m = { .fds = { -1, -1, -1, -1, -1, -1, -1, -1 } };
@@ -309,7 +414,8 @@ static bool one_message(struct world *w)
 	w->no_store = what & W_NO_STORE;
 	bool on = send(w, &m, payload);
 	w->no_store = false;
-	return on;
+	m.n_fds = 0;
+	return on && (!(what & W_CRASH) || crash(w, conf, &m, payload, (what & W_SPOIL) != 0));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -318,6 +424,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	int fds = fd_count_open();
 	struct dev_conf conf = { .port = "fuzz", .epoch = 1, .features = dev_features_supported(),
 				 .protocol_features = dev_protocol_features_supported(), .pairs = PAIRS };
+	memcpy(w.stored.port, conf.port, sizeof(conf.port));
 	w.mem_fd = memfd(MEM);
 	w.log_fd = memfd(LOG_BYTES);
 	w.dev = dev_new(&conf, &ops, &w);
@@ -326,9 +433,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint8_t from = fuzz_byte(&w.in);
 	w.packed = from & 0x80;
 	begin(&w, (from & 0x7f) % 5);
-	for (unsigned n = 0; w.in.left > 0 && n < 200 && one_message(&w); n++)
+	for (unsigned n = 0; w.in.left > 0 && n < 200 && one_message(&w, &conf); n++)
 		dev_explain(w.dev, &reason, &hint);
 	dev_free(w.dev);
+	for (unsigned i = 0; i < w.n_kept; i++)
+		close(w.kept[i].fd);
 	for (unsigned q = 0; q < SNAP_MAX_RINGS; q++)
 		FUZZ_CHECK(w.ring[q] == NULL);
 	close(w.mem_fd);

@@ -117,6 +117,25 @@ static void rests(void **state)
 	assert_int_equal(bed_ok(b, VU_GET_VRING_BASE, 0) >> 32, 301);
 }
 
+// A ring that is moved while it runs: where its used ring is from then on, used.idx says where it stands.
+static void moved(void **state)
+{
+	struct devbed *b = *state;
+	struct request r;
+	struct dev_reply reply;
+	bed_run(b, 2);
+	bed_progress(b, 0, 7);
+	request_good(b, &r, VU_SET_VRING_ADDR, 0);
+	uint64_t used = BED_UADDR + bed_ring_gpa(0) + 0x3000;
+	memcpy(r.payload + 16, &used, 8);
+	bed_send(b, &r, &reply);
+	assert_false(reply.close);
+	assert_int_equal(vring_used_idx(b->ring[0]), 7);
+	bed_crash(b);
+	bed_adopted(b);
+	assert_int_equal(vring_position(b->ring[0]).used, 7);
+}
+
 // A message that was committed: its reply, its descriptors closed, and nothing else, not even an event.
 static void answered_again(void **state)
 {
@@ -306,7 +325,7 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, bed_setup_kept, bed_teardown)
 	const struct CMUnitTest tests[] = {
-		T(split_goes_on), T(parked_is_no_runner), T(rests), T(answered_again), T(mixed_up), T(unstored),
+		T(split_goes_on), T(parked_is_no_runner), T(rests), T(moved), T(answered_again), T(mixed_up), T(unstored),
 		T(refused_whole), T(given_up),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
