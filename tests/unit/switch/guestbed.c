@@ -47,11 +47,13 @@ static void ring_make(struct guestbed *g, unsigned q)
 	struct vq *v = &g->q[q];
 	struct vring_conf c = { .num = GB_RING, .features = g->features, .mem = g->map,
 				.desc_uaddr = gmem_uaddr(g->mem, v->desc_gpa), .avail_uaddr = gmem_uaddr(g->mem, v->avail_gpa),
-				.used_uaddr = gmem_uaddr(g->mem, v->used_gpa), .call_fd = g->call[q] };
+				.used_uaddr = gmem_uaddr(g->mem, v->used_gpa), .call_fd = g->call[q],
+				.ledger = g->ledger ? &g->ledger[q] : NULL };
 	struct why why;
 	assert_int_equal(ring_new(&g->ring[q], &c, &why), OK);
 	assert_int_equal(g->ring[q]->packed, v->packed);
-	ring_restore(g->ring[q], vq_base(v));
+	if (!g->resume || !ring_resume(g->ring[q]))
+		ring_restore(g->ring[q], vq_base(v));
 }
 
 void gb_driver(struct guestbed *g, uint64_t features, uint16_t base)

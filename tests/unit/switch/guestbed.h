@@ -31,6 +31,8 @@ struct guestbed {
 	uint16_t tx_next;
 	uint64_t features;
 	uint16_t base;
+	struct pring_ledger *ledger; // LEDGER_RINGS of them, or NULL
+	bool resume; // its rings go on where an earlier device left them
 };
 
 struct dp *gb_dp(unsigned threads);

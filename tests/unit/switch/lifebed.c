@@ -13,6 +13,7 @@
 
 #include "base/crash.h"
 #include "base/lease.h"
+#include "net/eth.h"
 
 void lb_open(struct lifebed *l, uint64_t features, uint16_t base)
 {
@@ -20,6 +21,7 @@ void lb_open(struct lifebed *l, uint64_t features, uint16_t base)
 	memset(l, 0, sizeof(*l));
 	l->threads = 1;
 	assert_int_equal(lease_make(&l->lease_fd, &why), OK);
+	assert_int_equal(ledgers_make(&l->ledger_fd, &why), OK);
 	for (unsigned i = 0; i < 2; i++) {
 		frame_mac(l->mac[i], i + 1);
 		gb_driver(&l->g[i], features, base);
@@ -32,6 +34,7 @@ void lb_close(struct lifebed *l)
 	for (unsigned i = 0; i < 2; i++)
 		gb_driver_close(&l->g[i]);
 	close(l->lease_fd);
+	close(l->ledger_fd);
 }
 
 // The child. 0: all went well; else the line where it did not.
@@ -56,13 +59,19 @@ static void live(struct lifebed *l, int told, int end)
 	if (l->await)
 		MUST(lease_await_all(c.lease, 20000, &why) == OK);
 	struct dp *dp = dp_new(&c, &why);
-	MUST(dp);
+	struct ledgers *ledgers;
+	MUST(dp && ledgers_open(&ledgers, l->ledger_fd, &why) == OK);
 	for (unsigned i = 0; i < 2; i++) {
 		struct dp_port_conf conf = gb_conf(id[i]);
+		conf.macs[0] = mac_key(l->mac[i]);
+		conf.n_macs = 1;
+		l->g[i].resume = l->lives != 0;
+		l->g[i].ledger = l->no_ledger ? NULL : ledgers_of(ledgers, i + 1);
 		gb_device(&l->g[i], dp, &conf);
 	}
-	for (unsigned i = 0; i < 2; i++)
-		gb_run(&l->g[i]);
+	for (unsigned q = 0; q < 2; q++) // who receives is there before anybody sends: nothing is held, which would die with us
+		for (unsigned i = 0; i < 2; i++)
+			dp_ring_publish(l->g[i].port, q, l->g[i].ring[q], l->g[i].kick[q], false);
 	MUST(write(told, &byte, 1) == 1);
 	while (read(end, &byte, 1) > 0)
 		;
@@ -70,6 +79,7 @@ static void live(struct lifebed *l, int told, int end)
 		gb_device_close(&l->g[i]);
 	dp_free(dp);
 	lease_close(c.lease);
+	ledgers_close(ledgers);
 	_exit(0);
 }
 
@@ -87,7 +97,8 @@ struct life lb_life(struct lifebed *l)
 	}
 	close(end[0]);
 	close(told[1]);
-	assert_int_equal(read(told[0], &byte, 1), 1);
+	if (read(told[0], &byte, 1) != 1) // it died before
+		assert_non_null(l->plan);
 	close(told[0]);
 	l->lives++;
 	return f;
@@ -110,6 +121,19 @@ void lb_reap(struct life *f, int sig)
 	assert_true(WIFSIGNALED(status));
 	assert_int_equal(WTERMSIG(status), sig);
 	close(f->end);
+}
+
+bool lb_died(struct life *f)
+{
+	int status;
+	pid_t pid = waitpid(f->pid, &status, WNOHANG);
+	if (pid == 0)
+		return false;
+	assert_int_equal(pid, f->pid);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGKILL);
+	close(f->end);
+	return true;
 }
 
 bool lb_send(struct lifebed *l, unsigned i, uint64_t seq)

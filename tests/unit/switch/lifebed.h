@@ -1,5 +1,5 @@
-// Two guests over several lives of the datapath: the guests' drivers are this process, each life is a child that serves their
-// rings until it is told to end, or dies. What lies between two lives is here, in files that each child maps anew.
+// Two guests over several lives of the datapath: the guests' drivers are this process, each life is a child that serves
+// their rings until it is told to end, or dies. What lies between two lives is here, in files that each child maps anew.
 #ifndef TESTS_LIFEBED_H
 #define TESTS_LIFEBED_H
 
@@ -16,7 +16,8 @@ struct lifebed {
 	bool lease, await; // the next life takes the lease; its control thread waits for all slots first
 	const char *plan; // crash points of the next life (as worker 0), NULL: none
 	unsigned lives; // begun so far
-	int lease_fd;
+	bool no_ledger; // packed rings have none that survives
+	int lease_fd, ledger_fd;
 };
 
 struct life {
@@ -30,6 +31,7 @@ void lb_close(struct lifebed *l);
 struct life lb_life(struct lifebed *l);
 void lb_end(struct life *f); // in order; asserts that it did not die
 void lb_reap(struct life *f, int sig); // it has died by sig, or will now
+bool lb_died(struct life *f); // by itself, by SIGKILL: it is reaped then
 // Frame `seq` of guest i to the other one is sent.
 bool lb_send(struct lifebed *l, unsigned i, uint64_t seq);
 // Both guests talk: n frames each way, numbered from `from`.
