@@ -92,7 +92,7 @@ void child_start(struct keeper *k)
 	k->abort_us = k->stopped_us = 0;
 	for (unsigned i = 0; i < KEEPER_MAX_NAMES; i++)
 		k->name[i].told = false;
-	for (unsigned i = 0; i < KEEPER_MAX_CONNS; i++) {
+	for (unsigned i = 0; i < k->top; i++) {
 		struct conn *c = &k->conn[i];
 		c->told = false;
 		c->kept_told = 0;
@@ -140,7 +140,7 @@ void child_tell(struct keeper *k)
 		return;
 	k->hello_told = k->hello_told || tell_hello(k);
 	bool all = k->hello_told && custody_tell(k);
-	for (unsigned i = 0; all && i < KEEPER_MAX_CONNS; i++)
+	for (unsigned i = 0; all && i < k->top; i++)
 		all = conn_tell(k, &k->conn[i]);
 	k->ready_told = k->ready_told || (all && tell_ready(k));
 	set_blocked(k, !all || !k->ready_told);
@@ -175,7 +175,7 @@ static void on_serving(struct keeper *k)
 		log_info("keeper: worker %d serves, %llu us after the last one's death", (int)k->pid, (unsigned long long)(now - k->died_us));
 	k->serving = k->ever_served = true;
 	k->failed_starts = 0;
-	for (unsigned i = 0; i < KEEPER_MAX_CONNS; i++)
+	for (unsigned i = 0; i < k->top; i++)
 		if (k->conn[i].state == CONN_SENT)
 			k->conn[i].sent_us = now; // the time of taking everything over is not its
 	if (k->hup)
@@ -244,7 +244,7 @@ static void say_death(const struct keeper *k)
 
 static void blame(struct keeper *k)
 {
-	for (unsigned i = 0; i < KEEPER_MAX_CONNS; i++) {
+	for (unsigned i = 0; i < k->top; i++) {
 		struct conn *c = &k->conn[i];
 		if (c->state == CONN_SENT && k->serving && ++c->deaths >= POISON)
 			conn_give_up(k, c, "its message ended the worker again and again");
@@ -287,7 +287,7 @@ void child_reap(struct keeper *k)
 		return;
 	}
 	try_later(k);
-	for (unsigned i = 0; i < KEEPER_MAX_CONNS; i++) // it may take a while: who is gone is not kept
+	for (unsigned i = 0; i < k->top; i++) // it may take a while: who is gone is not kept
 		if (k->conn[i].state != CONN_FREE && k->conn[i].gone)
 			conn_close(k, &k->conn[i]);
 }
@@ -305,7 +305,7 @@ uint64_t child_deadline(const struct keeper *k)
 	if (!k->serving)
 		return k->spawned_us + KEEPER_START_US;
 	uint64_t first = k->stopped_us;
-	for (unsigned i = 0; i < KEEPER_MAX_CONNS; i++)
+	for (unsigned i = 0; i < k->top; i++)
 		if (k->conn[i].state == CONN_SENT && (!first || k->conn[i].sent_us < first))
 			first = k->conn[i].sent_us;
 	return first ? first + KEEPER_HANG_US : 0;

@@ -79,6 +79,7 @@ struct keeper {
 	// custody
 	struct name name[KEEPER_MAX_NAMES];
 	struct conn conn[KEEPER_MAX_CONNS];
+	unsigned top; // those from here on were never used
 	struct kp_packet in;
 };
 

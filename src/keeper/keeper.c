@@ -33,8 +33,6 @@ static bool init(struct keeper *k, char **argv)
 	k->started_us = clock_boot_us();
 	for (unsigned i = 0; i < KEEPER_MAX_NAMES; i++)
 		k->name[i].fd = -1;
-	for (unsigned i = 0; i < KEEPER_MAX_CONNS; i++)
-		k->conn[i].fd = -1;
 	if (getrlimit(RLIMIT_NOFILE, &r) == 0) { // the worker's, too
 		r.rlim_cur = r.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &r);
@@ -116,7 +114,7 @@ static int until(uint64_t due, uint64_t now)
 
 static int end(struct keeper *k)
 {
-	for (unsigned i = 0; i < KEEPER_MAX_CONNS; i++) {
+	for (unsigned i = 0; i < k->top; i++) {
 		struct conn *c = &k->conn[i];
 		if (c->state != CONN_FREE && c->state != CONN_ENDING && c->log_bytes && !k->pid && k->failed_starts)
 			conn_give_up(k, c, "there is no worker");

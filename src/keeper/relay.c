@@ -15,7 +15,7 @@
 
 struct conn *conn_find(struct keeper *k, uint64_t id)
 {
-	for (unsigned i = 0; i < KEEPER_MAX_CONNS; i++)
+	for (unsigned i = 0; i < k->top; i++)
 		if (k->conn[i].state != CONN_FREE && k->conn[i].id == id)
 			return &k->conn[i];
 	return NULL;
@@ -33,7 +33,7 @@ static void watch(struct keeper *k, struct conn *c, uint32_t events, bool add)
 static void bury(struct keeper *k, const char *port)
 {
 	char byte;
-	for (unsigned i = 0; i < KEEPER_MAX_CONNS; i++) {
+	for (unsigned i = 0; i < k->top; i++) {
 		struct conn *c = &k->conn[i];
 		if (c->state == CONN_IDLE && strcmp(c->port, port) == 0 && recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
 			conn_ready(k, c, true);
@@ -53,6 +53,8 @@ void conn_open(struct keeper *k, const char *port, int fd)
 		return;
 	}
 	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
+	if (c == k->conn + k->top)
+		k->top++;
 	c->state = CONN_IDLE;
 	c->told = c->hang_up = c->gone = c->behind = false;
 	c->deaths = 0;
