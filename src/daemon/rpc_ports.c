@@ -133,8 +133,8 @@ static json_t *ring_json(const struct session *s, unsigned q)
 			 packed ? "packed" : "split", "size", (json_int_t)r->num, "started", r->started, "enabled", r->enabled, "running",
 			 session_ring_published(s, q), "base", (json_int_t)r->base, "next_avail", v ? json_integer(used) : json_null(),
 			 "next_used", v ? json_integer(used) : json_null(), "wrap", v && packed ? json_integer(wrap) : json_null(), "kicks",
-			 (json_int_t)(v ? atomic_load(&v->kicks) : 0), "calls",
-			 (json_int_t)(v ? atomic_load(&v->calls) : 0), "broken",
+			 (json_int_t)(v ? atomic_load(&v->counts->kicks) : 0), "calls",
+			 (json_int_t)(v ? atomic_load(&v->counts->calls) : 0), "broken",
 			 v && vring_broken(v) ? json_string(vring_broken(v)) : json_null());
 }
 

@@ -79,6 +79,7 @@ enum err pring_new(struct pring **out, const struct vring_conf *c, struct why *w
 	p->v.log = c->log;
 	p->v.log_used = c->log_used;
 	p->v.used_log_gpa = c->log_gpa;
+	p->v.counts = &p->v.own_counts;
 	atomic_init(&p->v.call_fd, c->call_fd);
 	p->ledger = c->ledger ? c->ledger : &p->own; // another ring may run with it until this one is restored
 	place(p, (struct ppos){ 0, true });

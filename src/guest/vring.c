@@ -73,6 +73,7 @@ enum err vring_new(struct vring **out, const struct vring_conf *c, struct why *w
 	r->log = c->log;
 	r->log_used = c->log_used;
 	r->used_log_gpa = c->log_gpa;
+	r->counts = &r->own_counts;
 	atomic_init(&r->call_fd, c->call_fd);
 	*out = r;
 	return OK;
@@ -122,5 +123,5 @@ void vring_call_now(struct vring *r)
 		atomic_store(&r->call_fd, -1);
 		vring_break(r, "its call descriptor blocks");
 	}
-	atomic_fetch_add_explicit(&r->calls, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&r->counts->calls, 1, memory_order_relaxed);
 }

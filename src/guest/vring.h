@@ -36,6 +36,10 @@ struct vring_pos { // of a split ring: both are next indices, free running
 	uint16_t used;
 };
 
+struct vring_counts {
+	_Atomic uint64_t kicks, calls; // relaxed
+};
+
 enum { VRING_TSO4 = 1, VRING_TSO6 = 2, VRING_ECN = 4 };
 
 struct vring {
@@ -70,7 +74,7 @@ struct vring {
 	struct {
 		uint64_t first, last;
 	} pending[68];
-	_Atomic uint64_t kicks, calls; // counters, relaxed
+	struct vring_counts own_counts, *counts; // where it counts: here, or (while it is published) with its port
 };
 
 // Why nothing is done on this ring any more, NULL: all is well. Any thread may ask.

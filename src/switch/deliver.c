@@ -272,7 +272,7 @@ void deliver_hold(struct worker *w, struct dp_port *port)
 			all = false; // its next kick brings us back
 			break;
 		}
-		atomic_fetch_add(res == DELIVERED ? &port->hold.delivered : &port->hold.dropped, 1);
+		atomic_fetch_add(res == DELIVERED ? &port->hold.counts->delivered : &port->hold.counts->dropped, 1);
 		hold_pop(&port->hold, &w->dp->hold_used);
 	}
 	deliver_flush(w);

@@ -91,6 +91,14 @@ struct dp *dp_new(const struct dp_conf *conf, struct why *why)
 	dp->start_cycles = cycles_now();
 	dp->n_workers = conf->threads < 1 ? 1 : conf->threads > DP_MAX_THREADS ? DP_MAX_THREADS : conf->threads;
 	dp->notes_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	dp->counters = conf->counters;
+	if (!dp->counters && counters_open(&dp->own_counters, -1, why) != OK) {
+		fd_reset(&dp->notes_fd);
+		free(dp);
+		return NULL;
+	}
+	if (!dp->counters)
+		dp->counters = dp->own_counters;
 	unsigned made = 0, started = 0;
 	for (; dp->notes_fd >= 0 && made < dp->n_workers; made++) {
 		dp->worker[made] = worker_new(dp, made);
@@ -106,6 +114,7 @@ struct dp *dp_new(const struct dp_conf *conf, struct why *why)
 	workers_stop(dp, started);
 	for (unsigned i = 0; i < made; i++)
 		worker_free(dp->worker[i]);
+	counters_close(dp->own_counters);
 	fd_reset(&dp->notes_fd);
 	free(dp);
 	return NULL;
@@ -118,6 +127,7 @@ void dp_free(struct dp *dp)
 	workers_stop(dp, dp->n_workers);
 	for (unsigned i = 0; i < dp->n_workers; i++)
 		worker_free(dp->worker[i]);
+	counters_close(dp->own_counters);
 	fd_reset(&dp->notes_fd);
 	free(dp);
 }

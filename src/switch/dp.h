@@ -16,6 +16,7 @@
 
 struct dp;
 struct dp_port;
+struct counters;
 struct lease;
 struct vring;
 
@@ -27,6 +28,7 @@ struct dp_conf {
 #define DP_POLL_AUTO -2 // as long as it has paid lately, 0 to 200 us
 	uint64_t hold_total; // bytes of held frames of all ports
 	struct lease *lease; // borrowed: each data thread holds its slot from start to end, and does nothing before; NULL: none
+	struct counters *counters; // borrowed: where ports and rings are counted; NULL: memory of our own
 	bool general_only; // without the fast form (fast.c): for tests and for looking at it apart
 };
 

@@ -15,12 +15,12 @@
 #include "net/eth.h"
 #include "net/vnet.h"
 #include "switch/addrs.h"
+#include "switch/counters.h"
+#include "switch/ctr.h"
 #include "switch/dp.h"
 #include "switch/fdb.h"
 #include "switch/hold.h"
 
-#define DP_MAX_THREADS 16
-#define DP_RINGS (2 * DP_MAX_PAIRS)
 #define DP_BATCH 64u
 #define DP_STALL_US 50u // how long a full receiver may hold up a sender
 #define DP_FLOOD_RATE 20000u // frames per second and port that go to more than one port
@@ -46,13 +46,6 @@ struct dp_queue { // one ring of a vhost-user port
 	uint16_t cut_done, cut_at, cut_to; // owner thread's: of the frame at cut_at (ring_mark), port cut_to has cut_done parts
 	uint64_t memo_src, memo_seen; // owner thread's: last source that was entered, and when (moves << 32 | second)
 };
-
-struct dp_ctr { // of one port, written by one data thread
-	struct dp_counters queue[DP_MAX_PAIRS];
-	uint64_t drops_in[DP_DROP_N], drops_out[DP_DROP_N];
-	uint64_t flooded;
-	uint64_t gso_in, gso_out, gso_cut, gso_parts;
-} __attribute__((aligned(64)));
 
 struct dp_macs {
 	unsigned n;
@@ -90,13 +83,13 @@ struct dp_port {
 	_Atomic uint32_t learned; // about; recounted when it reaches max_macs
 	_Atomic uint32_t recount_s;
 	struct hold hold;
-	uint64_t expired; // held frames that the control thread dropped: too old
 
 	_Atomic unsigned notes; // enum dp_note bits not yet taken
 	_Atomic unsigned watch; // DP_NOTE_FIRST_ bits still awaited
 	_Atomic uint64_t first_kick_us, first_in_us, first_out_us;
 	struct dp_ctr *ctr[DP_MAX_THREADS];
-	uint64_t kicks_past, calls_past; // of rings that are gone
+	struct port_counters *count; // which has those, and the number of its place there
+	uint16_t number;
 };
 
 struct dp_net {
@@ -166,6 +159,7 @@ struct dp {
 	_Atomic uint64_t note_bits[DP_MAX_PORTS / 64];
 	uint64_t start_us, start_cycles; // to tell how fast the cycle counter runs
 	_Atomic uint64_t hold_used; // bytes of all ports
+	struct counters *counters, *own_counters; // conf's, or our own
 	_Atomic unsigned stalled; // transmit rings that wait for a receiver
 };
 
@@ -248,13 +242,6 @@ static inline bool queue_stall(struct dp *dp, struct dp_queue *q, uint16_t to)
 static inline struct dp_ctr *ctr_of(struct worker *w, struct dp_port *port)
 {
 	return port->ctr[w->index];
-}
-
-// Counters have one writer and are read by the control thread: relaxed, never a locked operation.
-static inline void ctr_add(uint64_t *c, uint64_t n)
-{
-	_Atomic uint64_t *a = (_Atomic uint64_t *)c;
-	atomic_store_explicit(a, atomic_load_explicit(a, memory_order_relaxed) + n, memory_order_relaxed);
 }
 
 #endif

@@ -29,8 +29,8 @@ void dp_hold_expire(struct dp_port *port, uint64_t now_us)
 {
 	pthread_mutex_lock(&port->hold.lock);
 	uint64_t n = hold_expire(&port->hold, now_us, &port->dp->hold_used);
-	atomic_fetch_add(&port->hold.dropped, n);
-	port->expired += n;
+	atomic_fetch_add(&port->hold.counts->dropped, n);
+	port->count->expired += n;
 	if (atomic_load(&port->hold.frames) == 0 && !atomic_load(&port->drain))
 		atomic_store(&port->hold.gate, false);
 	pthread_mutex_unlock(&port->hold.lock);
@@ -103,7 +103,7 @@ static void move_one(void *arg, struct hold_rec *rec)
 	if (to)
 		memcpy(to, hold_bytes(rec), rec->len);
 	else
-		atomic_fetch_add(&m->from->hold.dropped, 1);
+		atomic_fetch_add(&m->from->hold.counts->dropped, 1);
 	hold_take_out(&m->from->hold, rec, &m->from->dp->hold_used);
 }
 

@@ -17,6 +17,7 @@ static uint32_t rec_size(uint32_t len)
 void hold_init(struct hold *h)
 {
 	memset(h, 0, sizeof(*h));
+	h->counts = &h->own_counts;
 	pthread_mutex_init(&h->lock, NULL);
 }
 
@@ -67,7 +68,7 @@ uint8_t *hold_append(struct hold *h, const struct hold_rec *rec, uint64_t limit,
 	c->write += need;
 	atomic_fetch_add(&h->bytes, need);
 	atomic_fetch_add(&h->frames, 1);
-	atomic_fetch_add(&h->total, 1);
+	atomic_fetch_add(&h->counts->total, 1);
 	if (!rec->forever && atomic_load(&h->oldest_until_us) == 0)
 		atomic_store(&h->oldest_until_us, rec->until_us);
 	return hold_bytes(r);

@@ -26,13 +26,17 @@ struct hold_rec {
 	uint16_t pad;
 };
 
+struct hold_counts { // over the port's life
+	_Atomic uint64_t total, delivered, dropped;
+};
+
 struct hold {
 	pthread_mutex_t lock;
 	_Atomic bool gate; // up: every frame for the port goes through here, behind what waits
 	struct hold_chunk *head, *tail;
 	_Atomic uint64_t frames, bytes;
 	_Atomic uint64_t oldest_until_us; // of the first frame that can get too old; 0: none
-	_Atomic uint64_t total, delivered, dropped; // over the port's life
+	struct hold_counts own_counts, *counts; // hold_init: its own; the owner may have it count elsewhere
 };
 
 void hold_init(struct hold *h);

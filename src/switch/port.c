@@ -37,9 +37,9 @@ static uint16_t group_number(struct dp *dp, const char *net, const char *group)
 static void port_free(struct dp_port *port)
 {
 	struct dp *dp = port->dp;
-	for (unsigned i = 0; i < dp->n_workers; i++)
-		free(port->ctr[i]);
 	hold_fini(&port->hold, &dp->hold_used);
+	if (port->count)
+		counters_drop(dp->counters, port->number);
 	fd_reset(&port->tap_fd);
 	if (port->net)
 		net_put(dp, port->net);
@@ -66,14 +66,12 @@ static struct dp_port *port_new(struct dp *dp, unsigned index, const struct dp_p
 	atomic_flag_clear(&port->out_bucket.lock);
 	atomic_flag_clear(&port->flood_bucket.lock);
 	hold_init(&port->hold);
-	bool ok = true;
-	for (unsigned i = 0; i < dp->n_workers; i++) {
-		port->ctr[i] = aligned_alloc(64, sizeof(struct dp_ctr));
-		ok = ok && port->ctr[i];
-		if (port->ctr[i])
-			memset(port->ctr[i], 0, sizeof(struct dp_ctr));
-	}
-	port->net = ok ? net_get(dp, c->net) : NULL;
+	port->count = counters_take(dp->counters, c->id, &port->number);
+	for (unsigned i = 0; port->count && i < dp->n_workers; i++)
+		port->ctr[i] = &port->count->thread[i];
+	if (port->count)
+		port->hold.counts = &port->count->hold;
+	port->net = port->count ? net_get(dp, c->net) : NULL;
 	if (!port->net) {
 		port_free(port);
 		return NULL;
@@ -233,6 +231,7 @@ void dp_ring_publish(struct dp_port *port, unsigned q, struct vring *ring, int k
 	struct worker *w = dp_owner(port, q / 2);
 	atomic_store(&dq->discard, discard);
 	atomic_store(&dq->dead, false);
+	ring->counts = &port->count->ring[q].n;
 	dq->cut_done = 0; // no data thread looks at it before the ring is there
 	atomic_store(&dq->ring, ring);
 	dq->kick_fd = kick_fd;
@@ -270,10 +269,7 @@ void dp_ring_retract(struct dp_port *port, unsigned q)
 	dq->kick_fd = -1;
 	queue_stall(port->dp, dq, FDB_NO_PORT);
 	dp_sync(port->dp);
-	port->kicks_past += atomic_load(&ring->kicks);
-	port->calls_past += atomic_load(&ring->calls);
-	atomic_store(&ring->kicks, 0);
-	atomic_store(&ring->calls, 0);
+	ring->counts = &ring->own_counts;
 }
 
 void dp_port_rx_state(struct dp_port *port, enum dp_rx_state state)

@@ -25,8 +25,8 @@ static uint64_t load(const uint64_t *c)
 void dp_port_stats(const struct dp_port *port, struct dp_stats *out)
 {
 	memset(out, 0, sizeof(*out));
-	for (unsigned t = 0; t < port->dp->n_workers; t++) {
-		const struct dp_ctr *c = port->ctr[t];
+	for (unsigned t = 0; t < DP_MAX_THREADS; t++) { // earlier processes may have had more threads
+		const struct dp_ctr *c = &port->count->thread[t];
 		for (unsigned i = 0; i < DP_MAX_PAIRS; i++) {
 			out->queue[i].in_frames += load(&c->queue[i].in_frames);
 			out->queue[i].in_bytes += load(&c->queue[i].in_bytes);
@@ -49,16 +49,13 @@ void dp_port_stats(const struct dp_port *port, struct dp_stats *out)
 		out->total.out_frames += out->queue[i].out_frames;
 		out->total.out_bytes += out->queue[i].out_bytes;
 	}
-	out->drops_out[DP_DROP_HOLD_OLD] += port->expired;
-	out->held = atomic_load(&port->hold.total);
-	out->hold_delivered = atomic_load(&port->hold.delivered);
-	out->hold_dropped = atomic_load(&port->hold.dropped);
-	out->kicks = port->kicks_past;
-	out->calls = port->calls_past;
+	out->drops_out[DP_DROP_HOLD_OLD] += port->count->expired;
+	out->held = atomic_load(&port->hold.counts->total);
+	out->hold_delivered = atomic_load(&port->hold.counts->delivered);
+	out->hold_dropped = atomic_load(&port->hold.counts->dropped);
 	for (unsigned q = 0; q < DP_RINGS; q++) {
-		struct vring *r = atomic_load(&port->q[q].ring); // rings are freed by the caller's thread: safe to look at
-		out->kicks += r ? atomic_load(&r->kicks) : 0;
-		out->calls += r ? atomic_load(&r->calls) : 0;
+		out->kicks += atomic_load(&port->count->ring[q].n.kicks);
+		out->calls += atomic_load(&port->count->ring[q].n.calls);
 	}
 }
 

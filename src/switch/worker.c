@@ -121,7 +121,7 @@ static void on_event(struct worker *w, uint64_t tag)
 		deliver_rx_kick(w, port, q / 2);
 	struct vring *r = port->kind == DP_VHOST ? atomic_load(&port->q[q].ring) : NULL;
 	if (r) {
-		atomic_fetch_add_explicit(&r->kicks, 1, memory_order_relaxed);
+		atomic_fetch_add_explicit(&r->counts->kicks, 1, memory_order_relaxed);
 		if (q % 2 == 1)
 			dp_seen(port, DP_NOTE_FIRST_KICK, &port->first_kick_us);
 	}

@@ -14,6 +14,7 @@
 #include "base/crash.h"
 #include "base/lease.h"
 #include "net/eth.h"
+#include "switch/counters.h"
 
 void lb_open(struct lifebed *l, uint64_t features, uint16_t base)
 {
@@ -22,6 +23,7 @@ void lb_open(struct lifebed *l, uint64_t features, uint16_t base)
 	l->threads = 1;
 	assert_int_equal(lease_make(&l->lease_fd, &why), OK);
 	assert_int_equal(ledgers_make(&l->ledger_fd, &why), OK);
+	assert_int_equal(counters_make(&l->counters_fd, &why), OK);
 	for (unsigned i = 0; i < 2; i++) {
 		frame_mac(l->mac[i], i + 1);
 		gb_driver(&l->g[i], features, base);
@@ -35,6 +37,7 @@ void lb_close(struct lifebed *l)
 		gb_driver_close(&l->g[i]);
 	close(l->lease_fd);
 	close(l->ledger_fd);
+	close(l->counters_fd);
 }
 
 // The child. 0: all went well; else the line where it did not.
@@ -58,6 +61,7 @@ static void live(struct lifebed *l, int told, int end)
 		MUST(lease_open(&c.lease, l->lease_fd, &why) == OK);
 	if (l->await)
 		MUST(lease_await_all(c.lease, 20000, &why) == OK);
+	MUST(counters_open(&c.counters, l->no_counters ? -1 : l->counters_fd, &why) == OK);
 	struct dp *dp = dp_new(&c, &why);
 	struct ledgers *ledgers;
 	MUST(dp && ledgers_open(&ledgers, l->ledger_fd, &why) == OK);
@@ -75,9 +79,11 @@ static void live(struct lifebed *l, int told, int end)
 	MUST(write(told, &byte, 1) == 1);
 	while (read(end, &byte, 1) > 0)
 		;
+	counters_leave(c.counters);
 	for (unsigned i = 0; i < 2; i++)
 		gb_device_close(&l->g[i]);
 	dp_free(dp);
+	counters_close(c.counters);
 	lease_close(c.lease);
 	ledgers_close(ledgers);
 	_exit(0);

@@ -17,7 +17,8 @@ struct lifebed {
 	const char *plan; // crash points of the next life (as worker 0), NULL: none
 	unsigned lives; // begun so far
 	bool no_ledger; // packed rings have none that survives
-	int lease_fd, ledger_fd;
+	bool no_counters; // each life counts for itself
+	int lease_fd, ledger_fd, counters_fd;
 };
 
 struct life {
