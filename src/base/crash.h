@@ -21,9 +21,9 @@
 	X(msg_done, "it is told to the keeper")                                                       \
 	/* the worker, taking over */                                                                 \
 	X(adopt_told, "all was received from the keeper")                                             \
+	X(adopt_leased, "nobody else touches a ring any more")                                        \
 	X(adopt_opened, "the rows were read")                                                         \
 	X(adopt_built, "memory, log and rings are built aside")                                       \
-	X(adopt_leased, "nobody else touches a ring any more")                                        \
 	X(adopt_logged, "what the predecessor may have written is in the log")                        \
 	X(adopt_run, "the rings are published")                                                       \
 	/* the worker, giving up */                                                                   \

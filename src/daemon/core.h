@@ -15,6 +15,7 @@
 #include "loop/loop.h"
 #include "timeline/timeline.h"
 
+struct counters;
 struct kept;
 struct lease;
 struct ledgers;
@@ -104,6 +105,7 @@ struct vd {
 	struct dp *dp;
 	struct kept *kept; // NULL: there is no keeper
 	struct lease *lease;
+	struct counters *counters; // NULL: what is counted, too
 	struct ledgers *ledgers; // NULL: places of packed rings die with us
 	struct store_opened opened;
 	char *state_dir, *runtime_dir;
@@ -134,6 +136,9 @@ bool log_rate_allows(struct log_rate *rate); // the same bound for what is no li
 #define REOPEN_FIRST_US UINT64_C(1000000)
 #define REOPEN_MOST_S 16
 
+// pages.c
+enum err pages_open(struct vd *vd, struct why *why);
+void pages_close(struct vd *vd);
 // vd_ports.c
 void vd_drained_restore(struct vd *vd);
 // port_state.c

@@ -11,14 +11,10 @@
 
 #include "base/bits.h"
 #include "base/clock.h"
-#include "base/crash.h"
-#include "base/fd.h"
 #include "base/guard.h"
-#include "base/lease.h"
 #include "base/nudge.h"
 #include "daemon/core.h"
 #include "daemon/kept.h"
-#include "guest/ledger.h"
 #include "guest/vring.h"
 
 static void raise_limits(bool tell)
@@ -91,42 +87,6 @@ static void on_notes(void *arg, int fd, int ready)
 	}
 }
 
-// Nothing is built on rings before the last worker is known to be gone, whatever it is that keeps it.
-#define LEASE_WAIT_MS 10000
-
-static enum err open_lease(struct vd *vd, struct why *why)
-{
-	int fd = kept_take(vd->kept, KEPT_LEASE);
-	enum err e = OK;
-	if (fd < 0) {
-		e = lease_make(&fd, why);
-		if (e == OK)
-			kept_put(vd->kept, KEPT_LEASE, fd, false);
-	}
-	if (e == OK)
-		e = lease_open(&vd->lease, fd, why);
-	if (e == OK)
-		e = lease_await_all(vd->lease, LEASE_WAIT_MS, why);
-	crash_here(CRASH_adopt_leased);
-	fd_reset(&fd);
-	return e;
-}
-
-static enum err open_ledgers(struct vd *vd, struct why *why)
-{
-	int fd = kept_take(vd->kept, KEPT_LEDGERS);
-	enum err e = OK;
-	if (fd < 0) {
-		e = ledgers_make(&fd, why);
-		if (e == OK)
-			kept_put(vd->kept, KEPT_LEDGERS, fd, false);
-	}
-	if (e == OK)
-		e = ledgers_open(&vd->ledgers, fd, why);
-	fd_reset(&fd);
-	return e;
-}
-
 static enum err open_parts(struct vd *vd, const struct vd_conf *conf, struct why *why)
 {
 	if (guard_install() != 0)
@@ -149,9 +109,11 @@ static enum err open_parts(struct vd *vd, const struct vd_conf *conf, struct why
 		log_warn("store: the database was unusable (%s) and was set aside as %s; starting with an empty one",
 			 vd->opened.aside_why.text, vd->opened.aside_path);
 	struct dp_conf dp = conf->dp;
-	if (vd->kept && ((e = open_lease(vd, why)) != OK || (e = open_ledgers(vd, why)) != OK))
+	e = pages_open(vd, why);
+	if (e != OK)
 		return e;
 	dp.lease = vd->lease;
+	dp.counters = vd->counters;
 	vd->dp = dp_new(&dp, why);
 	if (!vd->dp)
 		return OURS;
@@ -291,8 +253,7 @@ void vd_free(struct vd *vd)
 	macs_fini(vd);
 	watch_free(vd->notes);
 	dp_free(vd->dp);
-	lease_close(vd->lease);
-	ledgers_close(vd->ledgers);
+	pages_close(vd);
 	store_close(vd->store);
 	free(vd->state_dir);
 	free(vd->runtime_dir);

@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "base/crash.h"
 #include "base/fd.h"
 #include "base/nudge.h"
 #include "dev/dev_int.h"
@@ -202,6 +203,7 @@ void dev_adopt_run(struct dev *dev)
 	}
 	if (dev->log && (!logged || dev_memory_broken(dev)))
 		dev_log_fill(dev);
+	crash_here(CRASH_adopt_logged);
 	for (unsigned q = 0; q < dev->n_rings; q++) {
 		struct dev_ring *r = &dev->ring[q];
 		if (!r->ring)
