@@ -94,3 +94,26 @@ unsigned pone_fetch(struct pring *p, unsigned n, bool writable, uint32_t min_len
 	}
 	return i;
 }
+
+void vone_ahead(const struct vring *r)
+{
+	const struct mem_region *m = &r->mem->region[r->hint];
+	uint64_t gpa;
+	if (r->mem->n == 0)
+		return;
+	if (r->packed) {
+		const struct pring *p = pring_of_const(r);
+		if (!pring_ready(p, 0))
+			return;
+		gpa = pdesc_load(p, p->at.avail.slot).addr;
+	} else {
+		const uint8_t *avail = r->avail, *table = r->desc;
+		__builtin_prefetch(r->used + VUSED_ELEM(r->last_used & r->mask), 1);
+		if (vring_avail_idx(r) == r->last_avail)
+			return;
+		uint16_t head = *(const volatile uint16_t *)(avail + VAVAIL_RING(r->last_avail & r->mask)) & r->mask;
+		gpa = *(const volatile uint64_t *)(table + (size_t)head * VDESC_SIZE);
+	}
+	if (gpa - m->gpa < m->size)
+		touch(m->host + (gpa - m->gpa), 64, true);
+}

@@ -25,4 +25,9 @@ unsigned vone_fetch(struct vring *r, uint16_t at, unsigned n, bool writable, uin
 // The same of a packed ring: the chains behind its place, n at most.
 unsigned pone_fetch(struct pring *p, unsigned n, bool writable, uint32_t min_len, uint32_t ahead, struct vone *out);
 
+// A hint: buffers of this receive ring will be wanted in a moment. Sends for what reserving and filling the first one will wait for, one
+// line after the other: index, entry, descriptor, buffer, used element. Nothing that is read here decides anything, and all of it
+// is read again.
+void vone_ahead(const struct vring *r);
+
 #endif

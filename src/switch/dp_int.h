@@ -41,7 +41,8 @@ struct dp_queue { // one ring of a vhost-user port
 	_Atomic uint16_t dead_mark, full_mark; // full: when a sender last had to wait
 	// transmit: waiting for a full receiver
 	_Atomic uint16_t stall_port; // FDB_NO_PORT: not waiting
-	uint64_t stall_until_us; // owner thread's
+	uint16_t last_to; // owner thread's, as the next: port of the last batch, a hint
+	uint64_t stall_until_us;
 	int kick_fd; // control thread's: registered with the owner's epoll
 	uint16_t cut_done, cut_at, cut_to; // owner thread's: of the frame at cut_at (ring_mark), port cut_to has cut_done parts
 	uint64_t memo_src, memo_seen; // owner thread's: last source that was entered, and when (moves << 32 | second)
@@ -115,7 +116,7 @@ struct worker {
 	_Atomic int tid, cpu; // cpu: where it ran lately
 	int epoll_fd, wake_fd;
 	_Atomic uint64_t qs; // odd: online
-	_Atomic uint32_t awaited; // the control thread sleeps until qs changes: a futex
+	_Atomic uint32_t awaited; // a futex: the control thread sleeps until qs changes
 	_Atomic bool stop;
 	_Atomic uint64_t ask_tx[DP_BITMAP_WORDS], ask_rx[DP_BITMAP_WORDS]; // set by anyone, taken by the worker
 	uint64_t pend_tx[DP_BITMAP_WORDS]; // ready transmit rings and taps
@@ -129,9 +130,8 @@ struct worker {
 	_Atomic uint64_t turns, wakeups;
 	_Atomic uint64_t busy_cycles;
 	bool tried; // this turn moved a frame, tried to, or was asked for: it counts as busy
-	// injected frames
 	pthread_mutex_t inject_lock;
-	struct inject *inject_head, **inject_tail;
+	struct inject *inject_head, **inject_tail; // frames
 	// scratch of one batch
 	unsigned n_sess;
 	struct rxsess sess[RXS_MAX];

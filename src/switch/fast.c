@@ -1,9 +1,10 @@
 // The fast form of a turn: unicast frames of one descriptor from one transmit ring into receive buffers of one descriptor, or to
-// null ports; rings of either kind on either side (ring.h asks which, once a ring and stage). The general form (source.c, deliver.c, rxsess.c)
-// can do all that this can, and does what this leaves: whatever is unusual ends the batch in front of it, with nothing of it
-// consumed.
+// null ports; rings of either kind on either side (ring.h asks which, once a ring and stage). The general form (source.c,
+// deliver.c, rxsess.c) can do all that this can, and does what this leaves: whatever is unusual ends the batch in front of it,
+// with nothing of it consumed.
 //
 // A batch goes through stages, so that the cache misses of its frames overlap instead of following each other:
+//   ahead    what the first buffer of the last destination waits for is on its way: with few frames nothing else hides it
 //   take     avail entries and descriptors of up to 64 frames; their first lines are on their way (vone_fetch, pone_fetch)
 //   route    headers and addresses are read, once, into registers; memo or database; frames are sorted by destination
 //   reserve  each destination's avail entries and descriptors; the lines to be written are on their way
@@ -309,6 +310,20 @@ static void give_back(struct vring *r, const struct vone *tx, unsigned n)
 	ring_stage(r, used, elems);
 }
 
+// Where the last batch of this ring went, this one mostly goes, too.
+static inline void look_ahead(struct worker *w, const struct dp_queue *q, unsigned src_pair)
+{
+	const struct dp_port *dst = atomic_load_explicit(&w->dp->port[q->last_to], memory_order_acquire);
+	if (w->dp->n_workers != 1 || !dst || dst->kind != DP_VHOST)
+		return;
+	unsigned pairs = atomic_load_explicit(&dst->rx_pairs, memory_order_acquire);
+	if (pairs == 0)
+		return;
+	const struct vring *to = atomic_load_explicit(&dst->q[2 * (pairs == 1 ? 0 : src_pair % pairs)].ring, memory_order_acquire);
+	if (to)
+		vone_ahead(to);
+}
+
 unsigned fast_run(struct worker *w, struct dp_port *port, unsigned pair, struct vring *r, unsigned avail)
 {
 	struct dp_queue *q = &port->q[2 * pair + 1];
@@ -318,6 +333,7 @@ unsigned fast_run(struct worker *w, struct dp_port *port, unsigned pair, struct 
 	if (!port_is_plain(port, q))
 		return 0;
 	f->n_buckets = 0;
+	look_ahead(w, q, pair);
 	n = ring_fetch_ones(r, DP_BATCH, avail, false, r->hdr_len + FAST_MIN, r->hdr_len, f->tx);
 	if (n)
 		n = route(w, f, port, pair, r, n);
@@ -364,6 +380,7 @@ unsigned fast_run(struct worker *w, struct dp_port *port, unsigned pair, struct 
 	if (!n)
 		return 0;
 	ring_settle(r);
+	q->last_to = f->bucket[0].port->index;
 	struct dp_counters *c = &ctr_of(w, port)->queue[pair];
 	ctr_add(&c->in_frames, n);
 	ctr_add(&c->in_bytes, bytes);
