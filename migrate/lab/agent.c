@@ -62,6 +62,14 @@ static void do_report(struct agent *a)
 		n.carrier_changes, a->boot_id);
 }
 
+static void do_look(struct agent *a)
+{
+	struct tally_window w = traffic_look(a->traffic);
+	answer_add(a, "OK last_us=%" PRIu64 " gaps=", w.last_us);
+	for (unsigned i = 0; i < w.n; i++)
+		answer_add(a, "%s%" PRIu64 "@%" PRIu64, i ? "," : "", w.gap[i].us, w.gap[i].end_us);
+}
+
 static void do_stop(struct agent *a)
 {
 	uint64_t sent[LAB_STREAMS_MAX], refused;
@@ -117,6 +125,8 @@ static void agent_do(struct agent *a, const char *command, const char *args)
 		do_stop(a);
 	} else if (!strcmp(command, "REPORT")) {
 		do_report(a);
+	} else if (!strcmp(command, "LOOK")) {
+		do_look(a);
 	} else if (!strcmp(command, "BINS") && sscanf(args, "%" SCNu64 " %u", &big, &n) == 2) {
 		do_bins(a, big, n);
 	} else if (!strcmp(command, "HOLES") && sscanf(args, "%u %" SCNu64, &n, &big) == 2) {

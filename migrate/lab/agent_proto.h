@@ -11,6 +11,7 @@
 //   START run rate size streams     send RATE datagrams a second of SIZE bytes (UDP payload), spread over STREAMS
 //   STOP                            sent=N,N... (per stream; sequence numbers 0 to N-1 were given to the kernel)
 //   REPORT                          the counts of struct tally, by name
+//   LOOK                            last_us=T gaps=US@END,US@END... the longest gaps since the last LOOK (tally_look)
 //   BINS first n                    time_us=T of bin FIRST, bins=N,N... datagrams received per 10 ms
 //   HOLES stream sent               holes=A-B,A-B... sequence numbers below SENT that did not come (the first 16 ranges)
 // Times are microseconds of the guest's CLOCK_REALTIME.

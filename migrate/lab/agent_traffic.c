@@ -207,3 +207,11 @@ void traffic_unlock(struct traffic *t)
 {
 	pthread_mutex_unlock(&t->lock);
 }
+
+struct tally_window traffic_look(struct traffic *t)
+{
+	pthread_mutex_lock(&t->lock);
+	struct tally_window w = tally_look(t->tally);
+	pthread_mutex_unlock(&t->lock);
+	return w;
+}

@@ -21,6 +21,7 @@ unsigned traffic_stop(struct traffic *t, uint64_t sent[LAB_STREAMS_MAX], uint64_
 // The tally, to be read between lock and unlock.
 const struct tally *traffic_lock(struct traffic *t);
 void traffic_unlock(struct traffic *t);
+struct tally_window traffic_look(struct traffic *t); // tally_look
 uint64_t traffic_now_us(void);
 
 #endif

@@ -185,7 +185,7 @@ static enum err collect(struct stretch *s, unsigned i, struct vm *to, struct dir
 	// Silence until the end is a gap, too, though no datagram ends it.
 	uint64_t last = d->got.last_us ? (uint64_t)((int64_t)d->got.last_us + to->agent.clock_offset_us) : s->start_us;
 	if (s->end_us > last)
-		tally_gap(&d->got, s->end_us - last, (uint64_t)((int64_t)s->end_us - to->agent.clock_offset_us));
+		tally_gap_add(&d->got, s->end_us - last, (uint64_t)((int64_t)s->end_us - to->agent.clock_offset_us));
 	d->gap_end_us = d->got.gap_end_us ? (uint64_t)((int64_t)d->got.gap_end_us + to->agent.clock_offset_us) : 0;
 	s->carrier_changes += answer_number(answer, "changes") - s->changes_before[i];
 	answer_text(answer, "boot", boot, sizeof(boot));

@@ -1,4 +1,4 @@
-// vringlab: two QEMUs, one switch, a live migration, and what became of every datagram.
+// vringlab: two QEMUs, one switch, live migrations or kills, and what became of every datagram.
 #include <errno.h>
 #include <ftw.h>
 #include <stdio.h>
@@ -72,7 +72,7 @@ static int run(const struct opts *o)
 	if (e == OK)
 		e = work_open(o, dir, sizeof(dir), &why);
 	if (e == OK)
-		e = scenario_migrate(o, &assets, dir, &r, &why);
+		e = scenario_run(o, &assets, dir, &r, &why);
 	int status = EXIT_CANNOT;
 	if (e == OK)
 		status = report_all(&r, o);

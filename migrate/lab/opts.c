@@ -5,13 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/progress.h"
 #include "lab/agent_proto.h"
 
 enum option_id {
 	O_QEMU_SRC = 256, O_QEMU_DST, O_MACHINE, O_ACCEL, O_KERNEL, O_INITRD, O_IMAGE, O_QEMU_ARG, O_PARAM, O_CAP, O_ROUNDS, O_RATE,
 	O_SIZE, O_QUEUES, O_MEMORY, O_VERIFY_RAM, O_CANCEL_AT, O_TWO_DAEMONS, O_ANNOUNCE, O_ONE_PATH, O_PACKED, O_BACKEND, O_VRINGD,
-	O_REPORT, O_JSON, O_JUNIT, O_KEEP, O_DURATION, O_GAP, O_HELP, O_VERSION, O_NOT_HERE,
+	O_REPORT, O_JSON, O_JUNIT, O_KEEP, O_DURATION, O_GAP, O_KILLS, O_SEED, O_HELP, O_VERSION, O_NOT_HERE,
 };
 
 static const struct option long_options[] = {
@@ -32,6 +33,8 @@ static const struct option long_options[] = {
 	{ "memory", required_argument, NULL, O_MEMORY },
 	{ "duration", required_argument, NULL, O_DURATION },
 	{ "gap", required_argument, NULL, O_GAP },
+	{ "kills", required_argument, NULL, O_KILLS },
+	{ "seed", required_argument, NULL, O_SEED },
 	{ "verify-ram", no_argument, NULL, O_VERIFY_RAM },
 	{ "cancel-at", required_argument, NULL, O_CANCEL_AT },
 	{ "two-daemons", no_argument, NULL, O_TWO_DAEMONS },
@@ -47,7 +50,6 @@ static const struct option long_options[] = {
 	{ "help", no_argument, NULL, O_HELP },
 	{ "version", no_argument, NULL, O_VERSION },
 	// of the contract, but not of this version: refused by name
-	{ "kills", required_argument, NULL, O_NOT_HERE },
 	{ "two-hosts", no_argument, NULL, O_NOT_HERE },
 	{ "postcopy", no_argument, NULL, O_NOT_HERE },
 	{ NULL, 0, NULL, 0 },
@@ -55,9 +57,11 @@ static const struct option long_options[] = {
 
 static const char help_text[] =
 	"usage: vringlab migrate [OPTION]...\n"
+	"       vringlab crash [OPTION]...\n"
 	"\n"
 	"Boots two guests, lets them exchange numbered datagrams through vringd, live-migrates one of them from one QEMU to\n"
-	"another, and says what was lost, repeated, damaged or late. Nothing is installed, and no network but its own is touched.\n"
+	"another (migrate), or kills vringd's worker again and again (crash), and says what was lost, repeated, damaged or late.\n"
+	"Nothing is installed, and no network but its own is touched.\n"
 	"\n"
 	"What runs\n"
 	"  --qemu-src BIN, --qemu-dst BIN   the two QEMUs (default: qemu-system-x86_64, and the source's)\n"
@@ -79,7 +83,10 @@ static const char help_text[] =
 	"  --queues N           queue pairs, and streams of datagrams (default 1)\n"
 	"  --memory M           of each guest (default 128M)\n"
 	"  --gap MS             how much longer than QEMU's own downtime the longest gap may be (default 50), unless the\n"
-	"                       longest gap of an equal stretch without migration was more than that\n"
+	"                       longest gap of an equal stretch without migration was more than that; crash: what 99 of 100\n"
+	"                       kills' gaps may last, and half of them three tenths of it\n"
+	"  --kills N            crash: kill the worker that often while datagrams flow (default 20)\n"
+	"  --seed N             of the kills' signals and moments (default: the time; printed)\n"
 	"  --duration S         length of the stretch without migration, and least length of those with one (default 4)\n"
 	"  --announce guest|switch          who announces besides the switch (default guest)\n"
 	"  --one-path           both QEMUs use one socket\n"
@@ -149,6 +156,7 @@ static bool take_number(struct opts *o, int id, const char *arg)
 	case O_RATE: return number("--rate", arg, 1, 200000, &o->rate);
 	case O_SIZE: return number("--size", arg, LAB_SIZE_MIN, LAB_SIZE_MAX, &o->size);
 	case O_QUEUES: return number("--queues", arg, 1, LAB_STREAMS_MAX, &o->queues);
+	case O_KILLS: return number("--kills", arg, 1, 100000, &o->kills);
 	case O_GAP: return number("--gap", arg, 0, 60000, &o->gap_ms);
 	case O_DURATION: return number("--duration", arg, 1, 200, &o->duration_s);
 	default: break;
@@ -158,6 +166,16 @@ static bool take_number(struct opts *o, int id, const char *arg)
 		return false;
 	}
 	return true;
+}
+
+static bool take_seed(struct opts *o, const char *arg)
+{
+	char *end;
+	o->seed = strtoull(arg, &end, 10);
+	if (end != arg && !*end && *arg != '-')
+		return true;
+	complain("--seed: %s is no number", arg);
+	return false;
 }
 
 static bool take_word(struct opts *o, int id, const char *arg)
@@ -210,6 +228,7 @@ static bool take_option(struct opts *o, int id, const char *arg)
 	case O_JSON: o->json = true; break;
 	case O_JUNIT: o->junit = arg; break;
 	case O_KEEP: o->keep = arg; break;
+	case O_SEED: return take_seed(o, arg);
 	case O_ACCEL: case O_CANCEL_AT: case O_ANNOUNCE: return take_word(o, id, arg);
 	default: return take_number(o, id, arg);
 	}
@@ -226,6 +245,14 @@ static bool check_together(const struct opts *o)
 		wrong = "--backend replaces vringd: leave --vringd out";
 	else if (o->image && (o->kernel || o->initrd))
 		wrong = "--image boots by itself: leave --kernel and --initrd out";
+	else if (o->kills && o->two_daemons)
+		wrong = "--kills needs one back end: leave --two-daemons out";
+	else if (o->kills && o->backend && !strcmp(o->backend, "none"))
+		wrong = "--kills: there is nobody to be killed with --backend none";
+	else if (o->verb == LAB_CRASH && (o->cancel_at || o->verify_ram || o->one_path || o->rounds > 1 || o->params.n || o->caps.n))
+		wrong = "crash migrates nothing: leave out what is about migrations";
+	else if (o->verb == LAB_MIGRATE && o->kills)
+		wrong = "--kills: goes with crash only in this version";
 	if (wrong)
 		complain("%s", wrong);
 	return !wrong;
@@ -233,7 +260,7 @@ static bool check_together(const struct opts *o)
 
 enum opts_result opts_parse(struct opts *o, int argc, char **argv)
 {
-	*o = (struct opts){ .rounds = 1, .rate = 1000, .size = 1000, .queues = 1, .memory_bytes = UINT64_C(128) << 20, .duration_s = 4, .gap_ms = OPTS_GAP_DEFAULT };
+	*o = (struct opts){ .rounds = 1, .rate = 1000, .size = 1000, .queues = 1, .memory_bytes = UINT64_C(128) << 20, .duration_s = 4, .gap_ms = OPTS_GAP_DEFAULT, .seed = clock_wall_us() / 1000000 };
 	int id, index;
 	optind = 1;
 	while ((id = getopt_long(argc, argv, "h", long_options, &index)) != -1) {
@@ -256,14 +283,14 @@ enum opts_result opts_parse(struct opts *o, int argc, char **argv)
 		fputs(help_text, stderr);
 		return OPTS_WRONG;
 	}
-	if (!strcmp(argv[optind], "crash")) {
-		complain("crash is not built in this version");
+	bool crash = !strcmp(argv[optind], "crash"), known = crash || !strcmp(argv[optind], "migrate");
+	if (!known || optind + 1 < argc) {
+		complain("%s: unknown; see vringlab --help", argv[known ? optind + 1 : optind]);
 		return OPTS_WRONG;
 	}
-	if (strcmp(argv[optind], "migrate") != 0 || optind + 1 < argc) {
-		complain("%s: unknown; see vringlab --help", argv[strcmp(argv[optind], "migrate") ? optind : optind + 1]);
-		return OPTS_WRONG;
-	}
+	o->verb = crash ? LAB_CRASH : LAB_MIGRATE;
+	if (crash && !o->kills)
+		o->kills = OPTS_KILLS_DEFAULT;
 	return check_together(o) ? OPTS_RUN : OPTS_WRONG;
 }
 

@@ -10,20 +10,25 @@
 #include "lab/args.h"
 
 #define OPTS_GAP_DEFAULT 50u
+#define OPTS_KILLS_DEFAULT 20u // of crash
 
 enum accel { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG };
+enum lab_verb { LAB_MIGRATE, LAB_CRASH };
 enum cancel_at { CANCEL_NEVER, CANCEL_BEFORE_STOP, CANCEL_AFTER_STOP };
 
 struct opts {
+	enum lab_verb verb;
 	const char *qemu_src, *qemu_dst; // NULL: the installed one
 	const char *machine;             // NULL: chosen by the QEMUs
 	enum accel accel;
 	const char *kernel, *initrd, *image;
 	struct args qemu_args, params, caps;
 	unsigned rounds, rate, size, queues;
+	unsigned kills; // of the back end's worker: in all, or in each migration
+	uint64_t seed; // of their signals and moments
 	uint64_t memory_bytes;
 	unsigned duration_s;
-	unsigned gap_ms; // beyond QEMU's own downtime
+	unsigned gap_ms; // beyond QEMU's own downtime; of a kill: 99 in 100
 	bool verify_ram, two_daemons, one_path, announce_by_switch, packed;
 	enum cancel_at cancel_at;
 	const char *vringd, *backend; // a program; a shell command

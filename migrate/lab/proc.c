@@ -114,6 +114,7 @@ bool proc_running(struct proc *p)
 
 void proc_end(struct proc *p, unsigned grace_ms)
 {
+	pid_t group = p->pid; // it is the leader of its own
 	if (!proc_running(p))
 		return;
 	kill(p->pid, SIGTERM);
@@ -124,6 +125,7 @@ void proc_end(struct proc *p, unsigned grace_ms)
 		waitpid(p->pid, &p->status, 0);
 		p->pid = 0;
 	}
+	kill(-group, SIGKILL); // a shell's children, say
 }
 
 static void last_line(const char *path, char *buf, size_t size)

@@ -21,7 +21,7 @@ struct proc {
 enum err proc_start(struct proc *p, const char *name, char *const argv[], int nice, const char *log, struct why *why);
 // Is it still there? Reaps it if not.
 bool proc_running(struct proc *p);
-// SIGTERM, up to grace_ms, then SIGKILL; reaps. Nothing happens if it ended or was never started.
+// SIGTERM, up to grace_ms, then SIGKILL, which those that it started get, too; reaps. Nothing happens if it ended or was never started.
 void proc_end(struct proc *p, unsigned grace_ms);
 // How it ended and the last line that it wrote, for a message.
 void proc_describe(const struct proc *p, char *buf, size_t size);

@@ -13,6 +13,8 @@ enum err report_junit(const struct results *r, const char *path, struct why *why
 enum err report_html(const struct results *r, const char *path, struct why *why);
 // One round's drawing: datagrams per 10 ms at both guests, and the moments.
 void report_svg(FILE *f, const struct round *r);
+void report_kills(FILE *f, const struct results *r); // a table of all of them, and their gaps drawn
+const char *kill_when_name(enum kill_when w); // "logging"
 void report_escape(FILE *f, const char *text); // for XML and HTML
 
 #endif

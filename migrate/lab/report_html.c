@@ -7,7 +7,7 @@
 
 static const char head[] =
 	"<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\n"
-	"<title>vringlab migrate</title><style>\n"
+	"<title>vringlab</title><style>\n"
 	":root{color-scheme:light dark;--ink:#1b2430;--page:#fff;--faint:#687485;--line:#d5dbe3;--bar:#3c7dc4;--mark:#b04a00;--qemu:#7a5cc0;"
 	"--ok:#1d7a3c;--bad:#c02626}\n"
 	"@media(prefers-color-scheme:dark){:root{--ink:#e4e9f0;--page:#14181e;--faint:#93a0b1;--line:#343d49;--bar:#6aa9ee;--mark:#ff9d54;"
@@ -48,7 +48,7 @@ static void put_row(FILE *f, const char *name, const char *ports, const struct s
 
 static void put_rounds(FILE *f, const struct results *r)
 {
-	fputs("<h2>Rounds</h2><table><tr><th>round<th>ports<th class=n>downtime ms<th class=n>total ms<th class=n>gap at peer ms"
+	fputs("<h2>Stretches of traffic</h2><table><tr><th>round<th>ports<th class=n>downtime ms<th class=n>total ms<th class=n>gap at peer ms"
 		"<th class=n>gap at mover ms<th class=n>sent<th class=n>missing<th class=n>repeated<th class=n>corrupt</tr>\n", f);
 	if (r->have_control)
 		put_row(f, "without migration", "", &r->control, 0, 0);
@@ -56,7 +56,10 @@ static void put_rounds(FILE *f, const struct results *r)
 		const struct round *n = &r->round[i];
 		char name[40], ports[60];
 		snprintf(name, sizeof(name), "%u%s", n->number, n->kind == ROUND_CANCEL ? ", cancelled" : "");
-		snprintf(ports, sizeof(ports), "%s to %s", n->from, n->to);
+		if (n->kind == ROUND_CRASH)
+			snprintf(ports, sizeof(ports), "%u kills", n->n_kills);
+		else
+			snprintf(ports, sizeof(ports), "%s to %s", n->from, n->to);
 		put_row(f, name, ports, &n->stretch, n->downtime_ms, n->total_ms);
 	}
 	fputs("</table>\n", f);
@@ -64,6 +67,8 @@ static void put_rounds(FILE *f, const struct results *r)
 
 static void put_drawings(FILE *f, const struct results *r)
 {
+	if (r->opts->verb == LAB_CRASH)
+		return;
 	fputs("<h2>Traffic around each switch-over</h2>\n", f);
 	for (unsigned i = 0; i < r->n_rounds; i++) {
 		const struct round *n = &r->round[i];
@@ -84,12 +89,14 @@ enum err report_html(const struct results *r, const char *path, struct why *why)
 	if (!f)
 		return ours(why, "%s: %s", path, strerror(errno));
 	fputs(head, f);
-	fprintf(f, "<h1>Live migration through ");
+	fputs(r->opts->verb == LAB_CRASH ? "<h1>Kills of " : "<h1>Live migration through ", f);
 	report_escape(f, r->backend);
 	fprintf(f, "</h1><p>%u datagrams/s of %u bytes each way, %u queue pair%s, QEMU %s to %s under %s.</p>\n", r->opts->rate, r->opts->size,
 		r->opts->queues, r->opts->queues == 1 ? "" : "s", r->assets->src.version, r->assets->dst.version, r->kvm ? "KVM" : "TCG");
 	put_verdicts(f, r);
 	put_rounds(f, r);
+	if (r->opts->kills)
+		report_kills(f, r);
 	put_drawings(f, r);
 	fputs("</body></html>\n", f);
 	return fclose(f) == 0 ? OK : ours(why, "%s: %s", path, strerror(errno));

@@ -1,3 +1,6 @@
+#include <inttypes.h>
+#include <string.h>
+
 #include "lab/report.h"
 #include "lab/verdict.h"
 
@@ -29,10 +32,36 @@ static json_t *record_json(json_t *record)
 	return record ? json_incref(record) : json_null();
 }
 
+const char *kill_when_name(enum kill_when w)
+{
+	static const char *const names[] = { [KILL_TRAFFIC] = "traffic", [KILL_LOGGING] = "logging", [KILL_STOPPING] = "stopping",
+					     [KILL_BETWEEN] = "between" };
+	return names[w];
+}
+
+static json_t *kills_json(const struct round *n)
+{
+	json_t *list = json_array();
+	for (unsigned i = 0; i < n->n_kills; i++) {
+		const struct kill *d = &n->kill[i];
+		json_t *k = json_pack("{s:i,s:s,s:s,s:I,s:b,s:s}", "kill", (int)d->number, "signal", sigabbrev_np(d->signal), "when",
+			kill_when_name(d->when), "at_us", (json_int_t)d->at_us, "connection_lost", d->lost[0] || d->lost[1], "failure", d->failure);
+		json_object_set_new(k, "pid", time_json((uint64_t)d->pid));
+		json_object_set_new(k, "next_pid", time_json((uint64_t)d->next));
+		json_object_set_new(k, "serving_us", time_json(d->serving_us));
+		json_object_set_new(k, "gap_us", time_json(d->gap_us));
+		json_object_set_new(k, "gap_end_us", time_json(d->gap_end_us));
+		json_array_append_new(list, k);
+	}
+	return list;
+}
+
+static const char *const kinds[] = { [ROUND_MIGRATE] = "migrate", [ROUND_CANCEL] = "cancel", [ROUND_CRASH] = "crash" };
+
 static json_t *round_json(const struct results *r, const struct round *n)
 {
 	json_t *o = json_pack("{s:i,s:s,s:s,s:s,s:b,s:s,s:f,s:f,s:f,s:f,s:o}", "round", (int)n->number, "kind",
-		n->kind == ROUND_CANCEL ? "cancel" : "migrate", "from", n->from, "to", n->to, "completed", (int)!n->failure[0], "failure",
+		kinds[n->kind], "from", n->from, "to", n->to, "completed", (int)!n->failure[0], "failure",
 		n->failure, "downtime_ms", n->downtime_ms, "setup_ms", n->setup_ms, "total_ms", n->total_ms, "transferred_mb", n->transferred_mb, "traffic",
 		stretch_json(&n->stretch));
 	json_object_set_new(o, "begin_us", time_json(n->begin_us));
@@ -49,6 +78,7 @@ static json_t *round_json(const struct results *r, const struct round *n)
 	json_object_set_new(o, "bridge_before", json_string(n->bridge_before));
 	json_object_set_new(o, "bridge_after", json_string(n->bridge_after));
 	json_object_set_new(o, "bridge_moved_us", time_json(n->bridge_moved_us));
+	json_object_set_new(o, "kills", kills_json(n));
 	return o;
 }
 
@@ -80,6 +110,13 @@ json_t *report_json(const struct results *r)
 	json_t *j = json_pack("{s:i,s:s,s:b,s:s,s:s,s:o,s:o,s:o,s:o}", "api", 1, "version", VRINGD_VERSION, "holds", (int)all, "failure",
 		r->failure, "backend", r->backend, "settings", set, "verdicts", verdicts, "control",
 		r->have_control ? stretch_json(&r->control) : json_null(), "rounds", rounds);
+	json_object_set_new(set, "verb", json_string(o->verb == LAB_CRASH ? "crash" : "migrate"));
+	json_object_set_new(set, "kills", json_integer(o->kills));
+	json_object_set_new(set, "seed", json_sprintf("%" PRIu64, r->seed)); // 64 bits do not fit a JSON number
+	json_t *calm = json_array();
+	for (unsigned i = 0; i < r->n_calm; i++)
+		json_array_append_new(calm, json_integer((json_int_t)r->calm_gap_us[i]));
+	json_object_set_new(j, "calm_gaps_us", calm);
 	for (int i = 0; i < 2; i++)
 		if (r->stats[i])
 			json_object_set(j, i ? "stats_b" : "stats", r->stats[i]);

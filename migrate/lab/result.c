@@ -13,6 +13,13 @@ struct round *results_add_round(struct results *r)
 	return more;
 }
 
+bool round_plan_kills(struct round *r, unsigned n)
+{
+	r->kill = calloc(n ? n : 1, sizeof(*r->kill));
+	r->room_kills = r->kill ? n : 0;
+	return r->kill != NULL;
+}
+
 static void stretch_free(struct stretch *s)
 {
 	free(s->peer_bins.count);
@@ -26,6 +33,7 @@ void results_free(struct results *r)
 		json_decref(r->round[i].source);
 		json_decref(r->round[i].destination);
 		stretch_free(&r->round[i].stretch);
+		free(r->round[i].kill);
 	}
 	free(r->round);
 	for (int i = 0; i < 2; i++) {

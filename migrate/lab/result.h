@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "lab/assets.h"
 #include "lab/opts.h"
@@ -44,7 +45,26 @@ struct stretch {
 	unsigned run;
 };
 
-enum round_kind { ROUND_MIGRATE, ROUND_CANCEL };
+enum round_kind { ROUND_MIGRATE, ROUND_CANCEL, ROUND_CRASH };
+
+enum kill_when {
+	KILL_TRAFFIC, // while datagrams flow, and nothing else happens
+	KILL_LOGGING, // between LOG_ALL and the first GET_VRING_BASE
+	KILL_STOPPING, // at the first GET_VRING_BASE
+	KILL_BETWEEN, // between two of them
+};
+
+struct kill { // one death of the back end's worker, of our making
+	unsigned number; // of the run
+	int signal;
+	enum kill_when when;
+	pid_t pid, next; // who died, and who followed; 0: nobody
+	uint64_t at_us; // when the signal was sent
+	uint64_t serving_us; // from its death until its successor served, as the keeper says; 0: nobody says so
+	uint64_t gap_us, gap_end_us; // the longest silence at a guest around it, and when that ended; 0: not measured
+	bool lost[2]; // peer's and mover's front end lost a socket
+	char failure[WHY_MAX]; // "" if all went well
+};
 
 struct round {
 	enum round_kind kind;
@@ -62,6 +82,8 @@ struct round {
 	char bridge_before[16], bridge_after[16]; // the tap behind which the bridge has the guest; ""
 	uint64_t bridge_moved_us;                 // when it was first seen to have moved
 	struct stretch stretch;
+	struct kill *kill; // room for all that are planned
+	unsigned n_kills, room_kills;
 };
 
 enum verdict_state { VERDICT_OK, VERDICT_FAILED, VERDICT_INFO };
@@ -71,7 +93,8 @@ struct verdict {
 	enum verdict_state state;
 };
 
-#define VERDICTS_MAX 24
+#define VERDICTS_MAX 28
+#define CALM_MAX 32
 
 struct results {
 	const struct opts *opts;
@@ -82,7 +105,10 @@ struct results {
 	char failure[RESULT_TEXT]; // what ended the run early; "" if nothing
 	bool have_control;
 	struct stretch control;
-	struct round *round; // migrations and cancelled ones, in order
+	uint64_t calm_gap_us[CALM_MAX]; // longest gaps of stretches as long as those around a kill, without one
+	unsigned n_calm;
+	uint64_t seed; // of signals and moments
+	struct round *round; // migrations and cancelled ones, or stretches with kills, in order
 	unsigned n_rounds;
 	char backend_failure[RESULT_TEXT]; // the back end's end, if it ended
 	json_t *stats[2], *events[2];      // vringd's, at the end
@@ -92,6 +118,8 @@ struct results {
 
 // A new round at the end, zeroed; NULL without memory.
 struct round *results_add_round(struct results *r);
+// Room for n kills in all of this round. false: no memory.
+bool round_plan_kills(struct round *r, unsigned n);
 void results_free(struct results *r);
 
 #endif

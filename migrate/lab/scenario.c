@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/progress.h"
+#include "lab/crash.h"
 #include "lab/guest_run.h"
 #include "lab/initrd.h"
 #include "lab/netns.h"
@@ -120,6 +121,8 @@ static enum err run_control(struct lab *lab, struct results *r, struct why *why)
 static enum err run_rounds(struct lab *lab, struct results *r, struct why *why)
 {
 	enum err e = check_rings(lab, why);
+	if (e == OK && lab->opts->verb == LAB_CRASH)
+		return crash_run(lab, why);
 	if (e == OK)
 		e = run_control(lab, r, why);
 	if (e == OK && lab->opts->cancel_at != CANCEL_NEVER)
@@ -140,12 +143,13 @@ static void ask_daemons(struct lab *lab, struct results *r)
 	}
 }
 
-enum err scenario_migrate(const struct opts *o, const struct assets *a, const char *dir, struct results *r, struct why *why)
+enum err scenario_run(const struct opts *o, const struct assets *a, const char *dir, struct results *r, struct why *why)
 {
 	struct backend backend = { 0 };
 	struct lab lab = { .opts = o, .assets = a, .backend = &backend, .results = r, .dir = dir };
 	r->opts = o;
 	r->assets = a;
+	r->seed = o->seed;
 	r->start_us = clock_boot_us();
 	snprintf(lab.initrd, sizeof(lab.initrd), "%s/initrd.gz", dir);
 	enum err e = o->two_daemons ? netns_enter(why) : OK;

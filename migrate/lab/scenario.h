@@ -5,6 +5,6 @@
 #include "lab/result.h"
 
 // OK: it ran, all that was seen is in r (r->failure if it ended early). OURS: it cannot run here, and why.
-enum err scenario_migrate(const struct opts *o, const struct assets *a, const char *dir, struct results *r, struct why *why);
+enum err scenario_run(const struct opts *o, const struct assets *a, const char *dir, struct results *r, struct why *why);
 
 #endif

@@ -67,6 +67,7 @@ void tally_reset(struct tally *t, uint32_t run, uint32_t size, unsigned streams,
 		t->next[s] = 0;
 	}
 	memset(&t->counts, 0, sizeof(t->counts));
+	memset(&t->window, 0, sizeof(t->window));
 	memset(t->bins, 0, sizeof(t->bins));
 	t->run = run;
 	t->size = size;
@@ -74,7 +75,7 @@ void tally_reset(struct tally *t, uint32_t run, uint32_t size, unsigned streams,
 	t->start_us = now_us;
 }
 
-void tally_gap(struct tally_counts *c, uint64_t gap_us, uint64_t end_us)
+void tally_gap_add(struct tally_counts *c, uint64_t gap_us, uint64_t end_us)
 {
 	if (gap_us <= c->gap_us) {
 		if (gap_us > c->second_us)
@@ -86,13 +87,38 @@ void tally_gap(struct tally_counts *c, uint64_t gap_us, uint64_t end_us)
 	c->gap_end_us = end_us;
 }
 
+static void gap_ended(struct tally *t, uint64_t gap_us, uint64_t now_us)
+{
+	struct tally_window *w = &t->window;
+	tally_gap_add(&t->counts, gap_us, now_us);
+	if (gap_us < TALLY_GAP_US)
+		return;
+	struct tally_gap *to = w->gap; // an empty place, or the shortest
+	for (unsigned i = 1; i < w->n; i++)
+		if (w->gap[i].us < to->us)
+			to = &w->gap[i];
+	if (w->n < TALLY_GAPS)
+		to = &w->gap[w->n++];
+	else if (to->us >= gap_us)
+		return;
+	*to = (struct tally_gap){ .us = gap_us, .end_us = now_us };
+}
+
+struct tally_window tally_look(struct tally *t)
+{
+	struct tally_window w = t->window;
+	w.last_us = t->counts.last_us;
+	memset(&t->window, 0, sizeof(t->window));
+	return w;
+}
+
 static void tally_arrival(struct tally *t, uint64_t now_us)
 {
 	struct tally_counts *c = &t->counts;
 	if (c->first_us == 0)
 		c->first_us = now_us;
 	else if (now_us > c->last_us)
-		tally_gap(c, now_us - c->last_us, now_us);
+		gap_ended(t, now_us - c->last_us, now_us);
 	if (now_us > c->last_us)
 		c->last_us = now_us;
 	uint64_t bin = now_us < t->start_us ? 0 : (now_us - t->start_us) / LAB_BIN_US;

@@ -26,8 +26,22 @@ struct tally_counts {
 	uint64_t second_us;  // the longest of all others
 };
 
+#define TALLY_GAPS 16
+#define TALLY_GAP_US 3000 // what is shorter is no gap to a look
+
+struct tally_gap { // a time without arrivals
+	uint64_t us, end_us;
+};
+
+struct tally_window { // since somebody looked last
+	struct tally_gap gap[TALLY_GAPS]; // the longest of those that ended, in no order; the first may have begun before
+	unsigned n;
+	uint64_t last_us; // the last arrival of all; 0: none yet
+};
+
 struct tally {
 	struct tally_counts counts;
+	struct tally_window window;
 	uint32_t run;
 	uint32_t size;
 	unsigned streams;
@@ -43,7 +57,9 @@ void tally_free(struct tally *t);
 // Forget all; from now on expect `run` with datagrams of `size` bytes on streams 0 to streams-1.
 void tally_reset(struct tally *t, uint32_t run, uint32_t size, unsigned streams, uint64_t now_us);
 // A time without arrivals that ended then.
-void tally_gap(struct tally_counts *c, uint64_t gap_us, uint64_t end_us);
+void tally_gap_add(struct tally_counts *c, uint64_t gap_us, uint64_t end_us);
+// What came since the last call (or the reset); the next one begins now.
+struct tally_window tally_look(struct tally *t);
 // A datagram that arrived. len is what the socket said, which may be more than `size`.
 void tally_take(struct tally *t, const uint8_t *data, size_t len, uint64_t now_us);
 // Sequence numbers below `sent` of a stream that did not come. from/to (inclusive) take up to max ranges, NULL to count only.

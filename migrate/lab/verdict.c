@@ -6,9 +6,7 @@
 #include <string.h>
 
 
-static struct verdict *add(struct results *r, bool holds, const char *name, const char *limit, const char *fmt, ...)
-	__attribute__((format(printf, 5, 6)));
-static struct verdict *add(struct results *r, bool holds, const char *name, const char *limit, const char *fmt, ...)
+struct verdict *verdict_add(struct results *r, bool holds, const char *name, const char *limit, const char *fmt, ...)
 {
 	static struct verdict spare;
 	struct verdict *v = r->n_verdicts < VERDICTS_MAX ? &r->verdict[r->n_verdicts++] : &spare;
@@ -86,7 +84,16 @@ static void tell_drops(struct results *r)
 						n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s %s %s %lld", n ? ", " : "",
 								      json_string_value(json_object_get(port, "id")), dirs[d], reason,
 								      (long long)json_integer_value(count));
-	add(r, true, "dropped by vringd", "", "%s", text)->state = VERDICT_INFO;
+	verdict_add(r, true, "dropped by vringd", "", "%s", text)->state = VERDICT_INFO;
+}
+
+static void judge_repeated(struct results *r, uint64_t repeated)
+{
+	uint64_t allowed = verdict_repeats_allowed(r);
+	char limit[100] = "0";
+	if (r->opts->kills)
+		snprintf(limit, sizeof(limit), "64 for each queue and kill: %" PRIu64, allowed);
+	verdict_add(r, repeated <= allowed, "repeated", limit, "%" PRIu64, repeated);
 }
 
 static void judge_traffic(struct results *r)
@@ -94,19 +101,19 @@ static void judge_traffic(struct results *r)
 	struct totals t = count_all(r);
 	if (r->opts->two_daemons) {
 		uint64_t told = explained_losses(r);
-		add(r, t.missing <= told, "missing, counted and explained", "what the old daemon dropped",
+		verdict_add(r, t.missing <= told, "missing, counted and explained", "what the old daemon dropped",
 			"%" PRIu64 " of %" PRIu64 "; the old daemon says %" PRIu64 "%s", t.missing, t.sent, told, t.holes);
 	} else {
-		add(r, t.missing == 0 && t.sent > 0, "missing", "0", "%" PRIu64 " of %" PRIu64 "%s", t.missing, t.sent, t.holes);
+		verdict_add(r, t.missing == 0 && t.sent > 0, "missing", "0", "%" PRIu64 " of %" PRIu64 "%s", t.missing, t.sent, t.holes);
 	}
-	add(r, t.repeated == 0, "repeated", "0", "%" PRIu64, t.repeated);
-	add(r, t.corrupt == 0, "corrupt", "0", "%" PRIu64, t.corrupt);
+	judge_repeated(r, t.repeated);
+	verdict_add(r, t.corrupt == 0, "corrupt", "0", "%" PRIu64, t.corrupt);
 	if (t.beyond)
-		add(r, false, "told apart", "all", "%" PRIu64 " sequence numbers were too large to check", t.beyond);
-	add(r, true, "out of order", "", "%" PRIu64, t.reordered)->state = VERDICT_INFO;
+		verdict_add(r, false, "told apart", "all", "%" PRIu64 " sequence numbers were too large to check", t.beyond);
+	verdict_add(r, true, "out of order", "", "%" PRIu64, t.reordered)->state = VERDICT_INFO;
 	tell_drops(r);
-	add(r, true, "dropped by the guests' own UDP", "", "%" PRIu64, t.own_drops)->state = VERDICT_INFO;
-	add(r, t.carrier_changes == 0 && t.reboots == 0, "seen by the guests", "0 link changes, 0 reboots",
+	verdict_add(r, true, "dropped by the guests' own UDP", "", "%" PRIu64, t.own_drops)->state = VERDICT_INFO;
+	verdict_add(r, t.carrier_changes == 0 && t.reboots == 0, "seen by the guests", "0 link changes, 0 reboots",
 		"%" PRIu64 " link changes, %" PRIu64 " reboots", t.carrier_changes, t.reboots);
 }
 
@@ -163,7 +170,7 @@ static void judge_setup(struct results *r)
 	double limit = worst->setup_ms + (control > grace ? control : grace), gap = (double)worst->stretch.to_peer.got.gap_us / 1000;
 	char text[160];
 	snprintf(text, sizeof(text), "QEMU's setup %.0f + %.0f = %.1f ms", worst->setup_ms, limit - worst->setup_ms, limit);
-	add(r, gap <= limit, "longest gap before the stop", text, "%.1f ms (round %u)", gap, worst->number);
+	verdict_add(r, gap <= limit, "longest gap before the stop", text, "%.1f ms (round %u)", gap, worst->number);
 }
 
 static uint64_t peer_gap_us(const struct round *n)
@@ -200,14 +207,14 @@ static void judge_gap(struct results *r, const char *name, uint64_t (*gap_us)(co
 		control > grace ? control : grace, control > grace ? " (gap without migration)" : "", twice ? " twice" : "",
 		(double)(limit_us(r, worst, control_us) + more_us) / 1000);
 	double gap = (double)gap_us(worst) / 1000;
-	add(r, worst_margin >= 0, name, limit, "%s%.1f ms (round %u)", twice ? "at most " : "", gap, worst->number);
+	verdict_add(r, worst_margin >= 0, name, limit, "%s%.1f ms (round %u)", twice ? "at most " : "", gap, worst->number);
 }
 
 static void judge_gaps(struct results *r)
 {
 	uint64_t peer_us = r->control.to_peer.got.gap_us, mover_us = mover_gap_us(&r->control);
 	double peer = (double)peer_us / 1000, mover = (double)mover_us / 1000;
-	add(r, true, "longest gap without migration", "", "%.1f ms to the peer, %.1f ms to the mover", peer, mover)->state = VERDICT_INFO;
+	verdict_add(r, true, "longest gap without migration", "", "%.1f ms to the peer, %.1f ms to the mover", peer, mover)->state = VERDICT_INFO;
 	judge_gap(r, "longest gap", peer_gap_us, peer_us, false);
 	judge_setup(r);
 	judge_gap(r, "longest gap at the moved guest", moved_gap_us, mover_us, true);
@@ -226,7 +233,7 @@ static void judge_ram(struct results *r)
 		if (n->pages_differ && !*where)
 			where = n->differ;
 	}
-	add(r, differ == 0 && compared == r->opts->rounds, "memory pages that differ", "0", "%" PRIu64 " of %" PRIu64 " (%u of %u rounds)%s%.100s",
+	verdict_add(r, differ == 0 && compared == r->opts->rounds, "memory pages that differ", "0", "%" PRIu64 " of %" PRIu64 " (%u of %u rounds)%s%.100s",
 		differ, pages, compared, r->opts->rounds, *where ? " at " : "", where);
 }
 
@@ -243,7 +250,7 @@ static void judge_records(struct results *r)
 	for (unsigned i = 0; i < r->n_rounds; i++) {
 		const struct round *n = &r->round[i];
 		if (n->kind == ROUND_CANCEL) {
-			add(r, !strcmp(outcome(n->source), "returned"), "outcome of the cancelled migration", "returned", "%s", outcome(n->source));
+			verdict_add(r, !strcmp(outcome(n->source), "returned"), "outcome of the cancelled migration", "returned", "%s", outcome(n->source));
 			continue;
 		}
 		moves++;
@@ -253,7 +260,7 @@ static void judge_records(struct results *r)
 			snprintf(wrong, sizeof(wrong), "; round %u: %s, %s", n->number, outcome(n->source), outcome(n->destination));
 	}
 	if (moves)
-		add(r, good == moves, "recorded by vringd", "left, arrived", "%u of %u%s", good, moves, wrong);
+		verdict_add(r, good == moves, "recorded by vringd", "left, arrived", "%u of %u%s", good, moves, wrong);
 }
 
 static void judge_bridge(struct results *r)
@@ -269,7 +276,7 @@ static void judge_bridge(struct results *r)
 		double ms = n->resume_us && n->bridge_moved_us > n->resume_us ? (double)(n->bridge_moved_us - n->resume_us) / 1000 : 0;
 		worst_ms = ms > worst_ms ? ms : worst_ms;
 	}
-	add(r, moved == moves && moves > 0, "the bridge learned the move", "every round", "%u of %u, at most %.0f ms after the guest ran", moved,
+	verdict_add(r, moved == moves && moves > 0, "the bridge learned the move", "every round", "%u of %u, at most %.0f ms after the guest ran", moved,
 		moves, worst_ms);
 }
 
@@ -285,19 +292,24 @@ bool verdicts_judge(struct results *r)
 	r->n_verdicts = 0;
 	char limit[40];
 	snprintf(limit, sizeof(limit), "%u", r->opts->rounds);
-	add(r, through == r->opts->rounds && !*failure, r->opts->cancel_at ? "migrations after the cancelled one" : "migrations", limit, "%u%s%.180s",
-		through, *failure ? ": " : "", failure);
+	bool migrates = r->opts->verb == LAB_MIGRATE;
+	if (migrates)
+		verdict_add(r, through == r->opts->rounds && !*failure, r->opts->cancel_at ? "migrations after the cancelled one" : "migrations", limit,
+			"%u%s%.180s", through, *failure ? ": " : "", failure);
 	if (r->opts->cancel_at)
-		add(r, cancelled == 1, "cancelled, guest back on the source", "1", "%u", cancelled);
+		verdict_add(r, cancelled == 1, "cancelled, guest back on the source", "1", "%u", cancelled);
+	if (r->opts->kills)
+		verdicts_judge_kills(r);
 	judge_traffic(r);
-	judge_gaps(r);
+	if (migrates)
+		judge_gaps(r);
 	if (r->opts->verify_ram)
 		judge_ram(r);
-	if (!r->opts->backend)
+	if (!r->opts->backend && migrates)
 		judge_records(r);
 	if (r->opts->two_daemons)
 		judge_bridge(r);
-	add(r, !r->backend_failure[0], "back end still running", "yes", "%s%.180s", r->backend_failure[0] ? "no: " : "yes", r->backend_failure);
+	verdict_add(r, !r->backend_failure[0], "back end still running", "yes", "%s%.180s", r->backend_failure[0] ? "no: " : "yes", r->backend_failure);
 	bool all = true;
 	for (unsigned i = 0; i < r->n_verdicts; i++)
 		all = all && r->verdict[i].state != VERDICT_FAILED;

@@ -13,6 +13,14 @@ uint64_t gap_limit_us(const struct results *r, const struct round *round);
 // with it, so what it measured itself would show nothing of the move.
 uint64_t mover_gap_us(const struct stretch *s);
 const char *verdict_state_name(enum verdict_state s); // "ok", "FAILED", "-"
+// What kills add; verdict_kills.c.
+void verdicts_judge_kills(struct results *r);
+// What percent of n times do not exceed; sorts them. 0 of none.
+uint64_t percentile_us(uint64_t *us, unsigned n, unsigned percent);
+uint64_t verdict_repeats_allowed(const struct results *r); // of datagrams, in all
+// A row at the end.
+struct verdict *verdict_add(struct results *r, bool holds, const char *name, const char *limit, const char *fmt, ...)
+	__attribute__((format(printf, 5, 6)));
 void verdicts_print(const struct results *r);
 
 #endif

@@ -152,9 +152,9 @@ static void test_gap(void **state)
 	give(0, 2, START_US + 71000);
 	assert_int_equal(tally->counts.gap_us, 70000);
 	assert_int_equal(tally->counts.gap_end_us, START_US + 70000);
-	tally_gap(&tally->counts, 80000, START_US + 400000);
+	tally_gap_add(&tally->counts, 80000, START_US + 400000);
 	assert_int_equal(tally->counts.second_us, 70000);
-	tally_gap(&tally->counts, 75000, START_US + 500000);
+	tally_gap_add(&tally->counts, 75000, START_US + 500000);
 	assert_int_equal(tally->counts.gap_us, 80000);
 	assert_int_equal(tally->counts.gap_end_us, START_US + 400000);
 	assert_int_equal(tally->counts.second_us, 75000);
@@ -170,10 +170,38 @@ static void test_reset_forgets(void **state)
 	assert_int_equal(tally->counts.repeated, 0);
 }
 
+static void test_look(void **state)
+{
+	(void)state;
+	give(0, 0, START_US);
+	give(0, 1, START_US + 2000);
+	assert_int_equal(tally_look(tally).n, 0); // 2 ms is no gap
+	give(0, 2, START_US + 12000);
+	give(0, 3, START_US + 19000);
+	struct tally_window w = tally_look(tally);
+	assert_int_equal(w.n, 2);
+	assert_int_equal(w.gap[0].us, 10000);
+	assert_int_equal(w.gap[0].end_us, START_US + 12000);
+	assert_int_equal(w.gap[1].us, 7000);
+	assert_int_equal(w.last_us, START_US + 19000);
+	w = tally_look(tally);
+	assert_int_equal(w.n, 0);
+	assert_int_equal(w.last_us, START_US + 19000);
+	// the longest ones are kept, whatever came before or after them
+	uint64_t at = START_US + 19000, shortest = UINT64_MAX;
+	for (unsigned i = 0; i < 3 * TALLY_GAPS; i++)
+		give(0, 4 + i, at += 4000 + (i * 37 % (3 * TALLY_GAPS)) * 10);
+	w = tally_look(tally);
+	assert_int_equal(w.n, TALLY_GAPS);
+	for (unsigned i = 0; i < w.n; i++)
+		shortest = w.gap[i].us < shortest ? w.gap[i].us : shortest;
+	assert_int_equal(shortest, 4000 + 2 * TALLY_GAPS * 10);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	const struct CMUnitTest tests[] = { T(test_whole), T(test_dropped), T(test_dropped_at_the_end), T(test_repeated), T(test_reordered),
-		T(test_corrupt_byte), T(test_corrupt_length), T(test_other_run), T(test_gap), T(test_reset_forgets) };
+		T(test_corrupt_byte), T(test_corrupt_length), T(test_other_run), T(test_gap), T(test_look), T(test_reset_forgets) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
