@@ -85,7 +85,8 @@ static const char help_text[] =
 	"  --gap MS             how much longer than QEMU's own downtime the longest gap may be (default 50), unless the\n"
 	"                       longest gap of an equal stretch without migration was more than that; crash: what 99 of 100\n"
 	"                       kills' gaps may last, and half of them three tenths of it\n"
-	"  --kills N            crash: kill the worker that often while datagrams flow (default 20)\n"
+	"  --kills N            crash: kill the worker that often while datagrams flow (default 20); migrate: in each migration, all\n"
+	"                       between LOG_ALL and the last GET_VRING_BASE, one between two of those (default 0, at least 3)\n"
 	"  --seed N             of the kills' signals and moments (default: the time; printed)\n"
 	"  --duration S         length of the stretch without migration, and least length of those with one (default 4)\n"
 	"  --announce guest|switch          who announces besides the switch (default guest)\n"
@@ -251,8 +252,8 @@ static bool check_together(const struct opts *o)
 		wrong = "--kills: there is nobody to be killed with --backend none";
 	else if (o->verb == LAB_CRASH && (o->cancel_at || o->verify_ram || o->one_path || o->rounds > 1 || o->params.n || o->caps.n))
 		wrong = "crash migrates nothing: leave out what is about migrations";
-	else if (o->verb == LAB_MIGRATE && o->kills)
-		wrong = "--kills: goes with crash only in this version";
+	else if (o->verb == LAB_MIGRATE && o->kills && o->kills < OPTS_KILLS_MIN_MIGRATE)
+		wrong = "--kills: at least 3 in a migration";
 	if (wrong)
 		complain("%s", wrong);
 	return !wrong;

@@ -11,6 +11,7 @@
 
 #define OPTS_GAP_DEFAULT 50u
 #define OPTS_KILLS_DEFAULT 20u // of crash
+#define OPTS_KILLS_MIN_MIGRATE 3u
 
 enum accel { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG };
 enum lab_verb { LAB_MIGRATE, LAB_CRASH };

@@ -11,6 +11,8 @@
 #include "lab/verify_ram.h"
 
 #define MIGRATION_LIMIT_US 180000000
+#define FULL_BANDWIDTH "max-bandwidth=134217728" // QEMU's own
+#define STRIKES_BANDWIDTH (96u << 20) // divided by the kills, which take a tenth of a second each
 #define WARM_MS 1000 // traffic before a migration
 #define TAIL_MS 1000 // and after it
 #define SOURCE_STAYS_MS 500 // an ending process would take the CPU that the guest's first frames need
@@ -103,15 +105,45 @@ static enum err finish_on_destination(struct lab *lab, struct vm *dst, struct ro
 	return e;
 }
 
+// With kills: slow enough that they have room while pages go over; the last one but one comes when it goes at full speed again. A bandwidth
+// that was asked for stays.
+static bool has_bandwidth(const struct opts *o)
+{
+	for (size_t i = 0; i < o->params.n; i++)
+		if (strncmp(o->params.v[i], "max-bandwidth=", 14) == 0)
+			return true;
+	return false;
+}
+
+static enum err start_under_strikes(struct lab *lab, struct vm *dst, struct round *r, struct why *why)
+{
+	char slow[60];
+	unsigned kills = lab->opts->kills;
+	bool ours_to_say = !has_bandwidth(lab->opts);
+	if (!round_plan_kills(r, kills))
+		return ours(why, "no memory");
+	snprintf(slow, sizeof(slow), "max-bandwidth=%u", STRIKES_BANDWIDTH / kills + (1u << 20));
+	enum err e = ours_to_say ? migration_set_param(&lab->mover, slow, why) : OK;
+	if (e == OK)
+		e = strikes_begin(lab->strikes, r, why);
+	if (e == OK)
+		e = migration_start(&lab->mover, dst, lab->opts, why);
+	if (e == OK)
+		strikes_wait(lab->strikes, kills - 2, clock_boot_us() + MIGRATION_LIMIT_US / 2);
+	return e == OK && ours_to_say ? migration_set_param(&lab->mover, FULL_BANDWIDTH, why) : e;
+}
+
 // From the start of the migration until the guest runs on the destination.
 static enum err move(struct lab *lab, struct vm *dst, struct round *r, struct why *why)
 {
 	static const char *const done[] = { "completed", NULL };
 	r->begin_us = clock_boot_us();
-	enum err e = migration_start(&lab->mover, dst, lab->opts, why);
+	enum err e = lab->strikes ? start_under_strikes(lab, dst, r, why) : migration_start(&lab->mover, dst, lab->opts, why);
 	if (e == OK)
 		e = migration_wait(&lab->mover, done, clock_boot_us() + MIGRATION_LIMIT_US, why);
 	r->completed_us = clock_boot_us();
+	if (e == OK && lab->strikes)
+		e = strikes_end(lab->strikes, why);
 	r->stop_us = qmp_event_time(&lab->mover.qmp, "STOP");
 	if (e == OK)
 		e = finish_on_destination(lab, dst, r, why);
@@ -220,7 +252,7 @@ static enum err guest_returns(struct lab *lab, struct round *r, struct why *why)
 	if (lab->opts->cancel_at == CANCEL_AFTER_STOP && e == OK)
 		e = migration_set_cap(&lab->mover, "pause-before-switchover", false, why);
 	else if (e == OK)
-		e = migration_set_param(&lab->mover, "max-bandwidth=134217728", why);
+		e = migration_set_param(&lab->mover, FULL_BANDWIDTH, why);
 	return e;
 }
 

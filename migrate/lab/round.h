@@ -5,6 +5,7 @@
 #include "lab/backend.h"
 #include "lab/qemu.h"
 #include "lab/result.h"
+#include "lab/strikes.h"
 
 struct lab { // what all rounds share
 	const struct opts *opts;
@@ -17,6 +18,7 @@ struct lab { // what all rounds share
 	struct vm peer, mover; // the mover as it lives now
 	enum place mover_at;
 	unsigned movers_started;
+	struct strikes *strikes; // NULL: nobody is killed in a migration
 };
 
 // The start of a QEMU for this guest at this place.

@@ -159,8 +159,13 @@ enum err scenario_run(const struct opts *o, const struct assets *a, const char *
 		e = choose_accel(&lab, r, why);
 	if (e == OK)
 		e = backend_start(&backend, o, dir, why);
-	if (e != OK)
+	if (e == OK && o->verb == LAB_MIGRATE && o->kills)
+		e = strikes_open(&lab.strikes, &backend, o, r->seed, dir, why);
+	if (e != OK) {
+		strikes_close(lab.strikes);
+		backend_end(&backend);
 		return OURS; // why was said where it failed
+	}
 	snprintf(r->backend, sizeof(r->backend), "%s", backend.what);
 	e = boot_guests(&lab, why);
 	if (e == OK)
@@ -171,6 +176,7 @@ enum err scenario_run(const struct opts *o, const struct assets *a, const char *
 	progress("ending");
 	vm_end(&lab.mover);
 	vm_end(&lab.peer);
+	strikes_close(lab.strikes);
 	backend_end(&backend);
 	r->end_us = clock_boot_us();
 	return OK;

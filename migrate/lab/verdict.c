@@ -301,8 +301,11 @@ bool verdicts_judge(struct results *r)
 	if (r->opts->kills)
 		verdicts_judge_kills(r);
 	judge_traffic(r);
+	unsigned judged = r->n_verdicts;
 	if (migrates)
 		judge_gaps(r);
+	for (unsigned i = judged; i < r->n_verdicts && r->opts->kills; i++) // of what a kill costs crash tells
+		r->verdict[i].state = VERDICT_INFO;
 	if (r->opts->verify_ram)
 		judge_ram(r);
 	if (!r->opts->backend && migrates)

@@ -35,6 +35,7 @@ static void test_taken(void **state)
 	assert_int_equal(parse(&o, "migrate"), OPTS_RUN);
 	assert_int_equal(o.verb, LAB_MIGRATE);
 	assert_int_equal(o.kills, 0);
+	assert_int_equal(parse(&o, "migrate --kills 3 --verify-ram --rounds 2"), OPTS_RUN);
 }
 
 static void test_refused(void **state)
