@@ -85,6 +85,21 @@ enum err backend_kill_again(struct backend *b, const struct need *n, struct why 
 	return b->ops->start(b, n, why);
 }
 
+pid_t backend_worker(const struct backend *b)
+{
+	char path[64];
+	int child = 0;
+	if (b->spec.kind != BACKEND_VRINGD || b->child->pid <= 0)
+		return 0;
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)b->child->pid, (int)b->child->pid);
+	FILE *f = fopen(path, "re");
+	if (f && fscanf(f, "%d", &child) != 1)
+		child = 0;
+	if (f)
+		fclose(f);
+	return child;
+}
+
 bool backend_alive(struct backend *b)
 {
 	return b->child->pid == 0 ? b->spec.kind == BACKEND_GIVEN : child_alive(b->child);

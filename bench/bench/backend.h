@@ -68,6 +68,8 @@ void backend_stop(struct backend *b);
 bool backend_alive(struct backend *b);
 // Kill -9 and start again on the same sockets and folders.
 enum err backend_kill_again(struct backend *b, const struct need *n, struct why *why);
+// The process that may be killed while the back end stays: vringd's worker. 0: there is none.
+pid_t backend_worker(const struct backend *b);
 // Let another have the CPU: only those that poll are stopped.
 void backend_pause(struct backend *b, bool stop);
 bool backend_begin(struct backend *b);

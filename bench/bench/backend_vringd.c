@@ -54,6 +54,8 @@ static void args_of(struct backend *b, const struct need *n, struct args *a)
 	char self[300];
 	memset(a, 0, sizeof(*a));
 	arg(a, "%s", program(self, sizeof(self)));
+	if (b->spec.alone)
+		arg(a, "--no-keeper");
 	arg(a, "--runtime-dir");
 	arg(a, "%s/run", b->dir);
 	arg(a, "--state-dir");

@@ -10,6 +10,10 @@
 #include "base/progress.h"
 #include "bench/plan.h"
 
+#define KILLS 100 // of recovery
+#define MEMORY (UINT64_C(4) << 30)
+#define MEMORY_LEAST (UINT64_C(16) << 20)
+
 enum option_id {
 	O_BACKEND = 256,
 	O_EXEC,
@@ -24,6 +28,8 @@ enum option_id {
 	O_LOSS,
 	O_TRIALS,
 	O_DURATION,
+	O_KILLS,
+	O_MEMORY,
 	O_SEED,
 	O_OUT,
 	O_REPORT,
@@ -45,6 +51,8 @@ static const struct option long_options[] = {
 	{ "loss", required_argument, NULL, O_LOSS },
 	{ "trials", required_argument, NULL, O_TRIALS },
 	{ "duration", required_argument, NULL, O_DURATION },
+	{ "kills", required_argument, NULL, O_KILLS },
+	{ "memory", required_argument, NULL, O_MEMORY },
 	{ "seed", required_argument, NULL, O_SEED },
 	{ "out", required_argument, NULL, O_OUT },
 	{ "report", required_argument, NULL, O_REPORT },
@@ -176,7 +184,12 @@ static bool given_sockets(struct backend_spec *b, const char *paths)
 
 static bool add_backend(struct opts *o, const char *text)
 {
-	static const char *const kinds[] = { "vringd", "testpmd", "ovs" };
+	static const struct {
+		const char *name;
+		enum backend_kind kind;
+		bool alone;
+	} kinds[] = { { "vringd", BACKEND_VRINGD, false }, { "vringd-alone", BACKEND_VRINGD, true }, { "testpmd", BACKEND_TESTPMD, false },
+		      { "ovs", BACKEND_OVS, false } };
 	if (full("--backend", o->n_backends, OPTS_BACKENDS))
 		return false;
 	struct backend_spec *b = &o->backend[o->n_backends];
@@ -197,14 +210,15 @@ static bool add_backend(struct opts *o, const char *text)
 		o->n_backends++;
 		return true;
 	}
-	for (unsigned i = 0; i < 3; i++)
-		if (strcmp(text, kinds[i]) == 0) {
-			b->kind = (enum backend_kind)i;
+	for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (strcmp(text, kinds[i].name) == 0) {
+			b->kind = kinds[i].kind;
+			b->alone = kinds[i].alone;
 			number_name(o, b, text);
 			o->n_backends++;
 			return true;
 		}
-	complain("--backend: %s is none of vringd, testpmd, ovs, NAME=SOCKET,SOCKET", text);
+	complain("--backend: %s is none of vringd, vringd-alone, testpmd, ovs, NAME=SOCKET,SOCKET", text);
 	return false;
 }
 
@@ -240,6 +254,19 @@ static bool set_driver(struct opts *o, const char *text)
 		return true;
 	complain("--driver: %s is neither builtin nor testpmd", text);
 	return false;
+}
+
+static bool set_memory(struct opts *o, const char *text)
+{
+	char *end;
+	unsigned long long n = strtoull(text, &end, 10);
+	unsigned shift = *end == 'G' || *end == 'g' ? 30 : *end == 'M' || *end == 'm' ? 20 : 0;
+	if (end == text || text[0] == '-' || !shift || end[1] || n == 0 || n > (1ull << 42) >> shift || n << shift < MEMORY_LEAST) {
+		complain("--memory: %s is no size from 16M to 4096G, such as 4G", text);
+		return false;
+	}
+	o->memory_bytes = (uint64_t)n << shift;
+	return true;
 }
 
 static bool set_seed(struct opts *o, const char *text)
@@ -281,6 +308,10 @@ static bool apply(struct opts *o, int id, const char *v)
 		return whole("--trials", v, 1, 500, &o->trials);
 	case O_DURATION:
 		return number("--duration", v, 0.05, 600, &o->duration);
+	case O_KILLS:
+		return whole("--kills", v, 1, 1000, &o->kills);
+	case O_MEMORY:
+		return set_memory(o, v);
 	case O_SEED:
 		return set_seed(o, v);
 	case O_OUT:
@@ -330,6 +361,12 @@ static bool finish(struct opts *o, int argc, char **argv, int at)
 			return false;
 	if (o->n_backends == 0 && (o->verb == VERB_RUN || o->verb == VERB_RECOVERY))
 		add_backend(o, "vringd");
+	if (o->n_backends == 1 && o->verb == VERB_RECOVERY && o->backend[0].kind == BACKEND_VRINGD && !o->backend[0].alone)
+		add_backend(o, "vringd-alone");
+	if (o->verb == VERB_RECOVERY && !o->kills)
+		o->kills = KILLS;
+	if (o->verb == VERB_RECOVERY && !o->memory_bytes)
+		o->memory_bytes = MEMORY;
 	if (o->n_backends == 1 && o->verb == VERB_RUN)
 		add_backend(o, "testpmd");
 	for (unsigned i = 0; o->driver_testpmd && i < o->n_backends; i++)

@@ -19,6 +19,7 @@ enum backend_kind { BACKEND_VRINGD, BACKEND_TESTPMD, BACKEND_OVS, BACKEND_GIVEN 
 
 struct backend_spec {
 	enum backend_kind kind;
+	bool alone; // vringd without a keeper
 	char name[33];
 	char sock[2][108]; // GIVEN; the second may be empty
 	char exec[400]; // GIVEN: a shell command that serves the sockets; "": they are there
@@ -43,6 +44,8 @@ struct opts {
 	double loss; // per cent, of PDR
 	unsigned trials; // pairs
 	double duration; // seconds of a stretch
+	unsigned kills; // recovery; 0: as many as trials
+	uint64_t memory_bytes; // recovery: of the guest that sends, all of it touched by the back end; 0: 2 MiB, untouched
 	uint64_t seed;
 	char out[300], report[300]; // "": none
 	char file[2][300]; // compare, rerun

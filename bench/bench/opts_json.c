@@ -30,8 +30,8 @@ static bool path_from(const json_t *j, char *to, size_t size)
 
 static json_t *backend_json(const struct backend_spec *b)
 {
-	return json_pack("{s:s,s:s,s:o,s:o,s:o}", "kind", kinds[b->kind], "name", b->name, "socket0", path_json(b->sock[0]),
-			 "socket1", path_json(b->sock[1]), "exec", path_json(b->exec));
+	return json_pack("{s:s,s:s,s:o,s:o,s:o,s:b}", "kind", kinds[b->kind], "name", b->name, "socket0", path_json(b->sock[0]),
+			 "socket1", path_json(b->sock[1]), "exec", path_json(b->exec), "alone", b->alone);
 }
 
 json_t *opts_json(const struct opts *o)
@@ -45,11 +45,11 @@ json_t *opts_json(const struct opts *o)
 		json_array_append_new(cases, json_string(o->cases[i]));
 	for (unsigned i = 0; i < o->n_sizes; i++)
 		json_array_append_new(sizes, json_integer(o->size[i]));
-	return json_pack("{s:s,s:o,s:o,s:s,s:o,s:o,s:o,s:b,s:b,s:b,s:i,s:f,s:i,s:f}", "verb",
+	return json_pack("{s:s,s:o,s:o,s:s,s:o,s:o,s:o,s:b,s:b,s:b,s:i,s:f,s:i,s:f,s:i,s:I}", "verb",
 			 o->verb == VERB_RECOVERY ? "recovery" : "run", "backends", backends, "dpdk", path_json(o->dpdk),
 			 "driver", o->driver_testpmd ? "testpmd" : "builtin", "cpus", cpus, "cases", cases, "sizes", sizes,
 			 "imix", o->imix, "ndr", o->ndr, "pdr", o->pdr, "flows", (int)o->flows, "loss", o->loss, "trials",
-			 (int)o->trials, "duration", o->duration);
+			 (int)o->trials, "duration", o->duration, "kills", (int)o->kills, "memory_bytes", (json_int_t)o->memory_bytes);
 }
 
 static bool backend_from(struct backend_spec *b, const json_t *j)
@@ -64,6 +64,7 @@ static bool backend_from(struct backend_spec *b, const json_t *j)
 	if (!kind || k == 4 || !name || strlen(name) >= sizeof(b->name))
 		return false;
 	snprintf(b->name, sizeof(b->name), "%s", name);
+	b->alone = json_is_true(json_object_get(j, "alone"));
 	return path_from(json_object_get(j, "socket0"), b->sock[0], sizeof(b->sock[0])) &&
 	       path_from(json_object_get(j, "socket1"), b->sock[1], sizeof(b->sock[1])) &&
 	       path_from(json_object_get(j, "exec"), b->exec, sizeof(b->exec));
@@ -101,10 +102,12 @@ enum err opts_from_json(struct opts *o, const json_t *j, struct why *why)
 	o->ndr = json_is_true(json_object_get(j, "ndr"));
 	o->pdr = json_is_true(json_object_get(j, "pdr"));
 	o->flows = (unsigned)json_integer_value(json_object_get(j, "flows"));
+	o->kills = (unsigned)json_integer_value(json_object_get(j, "kills"));
+	o->memory_bytes = (uint64_t)json_integer_value(json_object_get(j, "memory_bytes"));
 	o->loss = json_number_value(json_object_get(j, "loss"));
 	o->trials = (unsigned)json_integer_value(json_object_get(j, "trials"));
 	o->duration = json_number_value(json_object_get(j, "duration"));
-	if (o->flows < 1 || o->trials < 1 || o->trials > 500 || !(o->duration >= 0.05 && o->duration <= 600))
+	if (o->kills > 1000 || o->memory_bytes > UINT64_C(1) << 42 || o->flows < 1 || o->trials < 1 || o->trials > 500 || !(o->duration >= 0.05 && o->duration <= 600))
 		return refuse(why, "its options are out of range");
 	return OK;
 }

@@ -64,6 +64,11 @@ static void tune_gso(struct row *r)
 	r->load.gso = true;
 }
 
+static void tune_busy(struct row *r)
+{
+	r->busy = true;
+}
+
 static void set_mix(struct row *r, const struct load_size *mix, unsigned n)
 {
 	memcpy(r->load.size, mix, n * sizeof(*mix));
@@ -182,6 +187,15 @@ static const struct kind kinds[] = {
 	  false },
 	{ "idle", "1 to 256 silent ports: CPU time, switches, memory", ROW_IDLE, LOAD_ONE_WAY, { 64 }, false, NULL, false },
 	{ "recovery", "kill until the first frame", ROW_RECOVERY, LOAD_ONE_WAY, { 64 }, false, NULL, false },
+	{ "recovery-load",
+	  "the same while frames go both ways as fast as they can",
+	  ROW_RECOVERY,
+	  LOAD_ONE_WAY,
+	  { 64 },
+	  false,
+	  tune_busy,
+	  true },
+	{ "stop", "GET_VRING_BASE of the rings of 8 queue pairs", ROW_STOP, LOAD_ONE_WAY, { 64 }, false, NULL, true },
 };
 #define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
@@ -267,7 +281,9 @@ bool plan_make(struct plan *p, const struct opts *o)
 	p->n = 0;
 	bool split = true, packed = true, imix = false;
 	if (o->verb == VERB_RECOVERY) {
-		add_kind(p, find("recovery", &split, &packed), o, true, false);
+		static const char *const rows[] = { "recovery", "recovery-load", "stop" };
+		for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+			add_kind(p, find(rows[i], &split, &packed), o, true, false);
 		return true;
 	}
 	for (unsigned i = 0; i < o->n_cases; i++) {

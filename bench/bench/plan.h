@@ -20,6 +20,7 @@ enum row_way {
 	ROW_ACK, // an acknowledged message while traffic flows
 	ROW_IDLE, // silent guests: CPU time, switches, memory
 	ROW_RECOVERY, // kill until the first frame
+	ROW_STOP, // GET_VRING_BASE of all rings
 	ROW_SEARCH, // highest rate with a given loss
 };
 
@@ -29,6 +30,7 @@ struct row {
 	enum row_way way;
 	struct load_conf load; // without sockets, CPU and seed
 	double loss; // SEARCH, per cent
+	bool busy; // RECOVERY: while frames go both ways as fast as they can
 };
 
 struct plan {

@@ -39,7 +39,7 @@ void record_backends(json_t *record, const struct bench *b)
 static const char *way_name(enum row_way w)
 {
 	static const char *const names[] = { "traffic", "paced", "traffic", "latency", "time",
-					     "latency", "idle",  "time",    "search" };
+					     "latency", "idle",  "time",    "latency", "search" };
 	return names[w];
 }
 

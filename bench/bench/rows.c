@@ -170,6 +170,9 @@ bool rows_run(struct bench *b, const struct row *r, json_t *into)
 	case ROW_RECOVERY:
 		special_recovery(b, r, into);
 		break;
+	case ROW_STOP:
+		special_stop(b, r, into);
+		break;
 	case ROW_SEARCH:
 		search_run(b, r, into);
 		break;

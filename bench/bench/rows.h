@@ -22,7 +22,12 @@ void rows_catch_interrupts(void);
 void special_handshake(struct bench *b, const struct row *r, json_t *into);
 void special_ack(struct bench *b, const struct row *r, json_t *into);
 void special_idle(struct bench *b, const struct row *r, json_t *into);
+void special_stop(struct bench *b, const struct row *r, json_t *into);
 void special_recovery(struct bench *b, const struct row *r, json_t *into);
+// A sample with its placement; how long a line takes from CPU to CPU now; a back end started, or its "cannot".
+json_t *special_sample(const struct bench *b, const struct backend *be, unsigned pair, double line_before);
+double special_line(const struct bench *b);
+bool special_start(struct bench *b, unsigned i, const struct need *n, json_t *into);
 void search_run(struct bench *b, const struct row *r, json_t *into);
 // "cannot" of the row: why a back end takes no part.
 void row_cannot(json_t *into, const struct backend *b, const char *why);

@@ -29,17 +29,23 @@ const json_t *table_figure(const json_t *entry, const char *backend, const char 
 	return NULL;
 }
 
-double table_median(const json_t *row, const json_t *entry, const char *backend, const char *field)
+// entry NULL: whatever the placement.
+static double quantile(const json_t *row, const json_t *entry, const char *backend, const char *field, double q)
 {
 	double v[1024];
 	size_t n = 0, i;
 	const json_t *s;
 	json_array_foreach(json_object_get(row, "samples"), i, s)
 		if (strcmp(table_text(s, "backend"), backend) == 0 && n < 1024 &&
-		    strcmp(table_text(s, "placement"), table_text(entry, "placement")) == 0 &&
+		    (!entry || strcmp(table_text(s, "placement"), table_text(entry, "placement")) == 0) &&
 		    isfinite(judge_metric(s, field)))
 			v[n++] = judge_metric(s, field);
-	return stat_quantile(v, n, 0.5);
+	return stat_quantile(v, n, q);
+}
+
+double table_median(const json_t *row, const json_t *entry, const char *backend, const char *field)
+{
+	return quantile(row, entry, backend, field, 0.5);
 }
 
 static void put_number(FILE *f, double v, int width, int digits)
@@ -83,13 +89,16 @@ static void put_traffic(FILE *f, const json_t *row, const json_t *entry, const c
 		table_number(trusted, "n"));
 }
 
-static void put_latency(FILE *f, const json_t *entry, const char *backend)
+static void put_latency(FILE *f, const json_t *row, const json_t *entry, const char *backend)
 {
 	static const char *const metric[] = { "latency_us.p50", "latency_us.p99", "latency_us.p999" };
 	fprintf(f, "    %-14s us:", backend);
 	for (unsigned i = 0; i < 3; i++)
 		fprintf(f, "  %s %.1f", strchr(metric[i], '.') + 1,
 			table_number(table_figure(entry, backend, metric[i]), "median"));
+	if (isfinite(table_median(row, entry, backend, "each_us.p50")))
+		fprintf(f, "; each of the messages: p50 %.1f  p99 %.1f", table_median(row, entry, backend, "each_us.p50"),
+			table_median(row, entry, backend, "each_us.p99"));
 	fputc('\n', f);
 }
 
@@ -98,6 +107,26 @@ static void put_plain(FILE *f, const json_t *entry, const char *backend, const c
 	const json_t *g = table_figure(entry, backend, metric);
 	fprintf(f, "    %-14s %.3f %s (%.3f..%.3f, n %.0f)\n", backend, table_number(g, "median") / scale, unit,
 		table_number(g, "min") / scale, table_number(g, "max") / scale, table_number(g, "n"));
+}
+
+// Of all kills, wherever the CPUs lay.
+static void put_kills(FILE *f, const json_t *row)
+{
+	static const struct {
+		const char *field, *name;
+	} parts[] = { { "ms", "kill to first frame" }, { "died_ms", "until its death" }, { "listening_ms", "until it listened" } };
+	const char *name;
+	json_t *touched;
+	json_object_foreach((json_t *)(uintptr_t)json_object_get(row, "touched_mib"), name, touched) {
+		fprintf(f, "    %-14s", name);
+		for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+			double p50 = quantile(row, NULL, name, parts[i].field, 0.5);
+			if (isfinite(p50))
+				fprintf(f, "%s %s ms: p50 %.2f  p99 %.2f  max %.2f", i ? "; of it" : "", parts[i].name, p50,
+					quantile(row, NULL, name, parts[i].field, 0.99), quantile(row, NULL, name, parts[i].field, 1));
+		}
+		fprintf(f, "; %.0f MiB of guest memory touched\n", json_number_value(touched));
+	}
 }
 
 static void put_ratios(FILE *f, const json_t *entry)
@@ -123,7 +152,7 @@ static void put_entry(FILE *f, const json_t *row, const json_t *entry)
 	fprintf(f, "  placement %s\n", table_text(entry, "placement"));
 	for (unsigned i = 0; i < n; i++) {
 		if (strcmp(way, "latency") == 0)
-			put_latency(f, entry, name[i]);
+			put_latency(f, row, entry, name[i]);
 		else if (strcmp(way, "time") == 0)
 			put_plain(f, entry, name[i], "ms", "ms", 1);
 		else if (strcmp(way, "search") == 0)
@@ -165,6 +194,7 @@ static void put_row(FILE *f, const json_t *row)
 	put_texts(f, "VOID", json_object_get(row, "void"));
 	if (strcmp(table_text(row, "way"), "idle") == 0)
 		put_idle(f, row);
+	put_kills(f, row);
 	json_array_foreach(json_object_get(row, "summary"), i, entry)
 		put_entry(f, row, entry);
 	put_texts(f, "note", json_object_get(row, "marks"));

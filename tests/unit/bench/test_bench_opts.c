@@ -62,6 +62,11 @@ static void test_refused(void **state)
 		"compare a b c",
 		"rerun",
 		"recovery now",
+		"recovery --kills 0",
+		"recovery --memory 4",
+		"recovery --memory 1M",
+		"recovery --memory 4Gx",
+		"recovery --memory -4G",
 		"run --driver testpmd --backend x=/one",
 	};
 	static struct opts o;
@@ -96,7 +101,15 @@ static void test_taken(void **state)
 	assert_int_equal(parse(&o, "compare a b"), OPTS_OK);
 	assert_string_equal(o.file[1], "b");
 	assert_int_equal(parse(&o, "recovery --trials 3"), OPTS_OK);
+	assert_int_equal(o.n_backends, 2); // beside itself without a keeper
+	assert_true(o.backend[1].kind == BACKEND_VRINGD && o.backend[1].alone && !o.backend[0].alone);
+	assert_string_equal(o.backend[1].name, "vringd-alone");
+	assert_int_equal(o.kills, 100);
+	assert_true(o.memory_bytes == UINT64_C(4) << 30);
+	assert_int_equal(parse(&o, "recovery --backend testpmd --kills 7 --memory 64M"), OPTS_OK);
 	assert_int_equal(o.n_backends, 1); // no reference is needed to recover
+	assert_int_equal(o.kills, 7);
+	assert_true(o.memory_bytes == 64u << 20);
 }
 
 static void test_file_and_back(void **state)
@@ -119,6 +132,13 @@ static void test_file_and_back(void **state)
 	assert_true(json_equal(j, again));
 	assert_string_equal(p.dpdk, "/home/somebody/testpmd");
 	free(text);
+	json_decref(again);
+	assert_int_equal(parse(&o, "recovery --kills 12 --memory 256M --backend vringd-alone"), OPTS_OK);
+	json_t *other = opts_json(&o);
+	assert_int_equal(opts_from_json(&p, other, &why), OK);
+	again = opts_json(&p);
+	assert_true(json_equal(other, again));
+	json_decref(other);
 	json_decref(again);
 	json_object_set_new(j, "trials", json_integer(0));
 	assert_int_equal(opts_from_json(&p, j, &why), REFUSED);
@@ -152,8 +172,10 @@ static void test_plan(void **state)
 			assert_string_not_equal(p.row[i].name, p.row[k].name);
 	parse(&o, "recovery");
 	assert_true(plan_make(&p, &o));
-	assert_int_equal(p.n, 1);
-	assert_int_equal(p.row[0].way, ROW_RECOVERY);
+	assert_int_equal(p.n, 3);
+	assert_true(p.row[0].way == ROW_RECOVERY && !p.row[0].busy);
+	assert_true(p.row[1].way == ROW_RECOVERY && p.row[1].busy);
+	assert_int_equal(p.row[2].way, ROW_STOP);
 }
 
 int main(void)
