@@ -1,6 +1,7 @@
 #include "store/inner.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 // Of a split ring it is an index; of a packed one (feature 34) both halves say something.
@@ -92,6 +93,28 @@ enum err store_device_put(struct store *s, const struct store_device *d, struct 
 	bind_blob(&b, d->last_base, sizeof(d->last_base));
 	bind_seal(&b);
 	return txn_end(s, stmt_run(s, b.st, why), why);
+}
+
+static enum err on_each(struct store *s, sqlite3_stmt *st, void *arg, struct why *why)
+{
+	struct store_device d;
+	enum err e = device_load(s, st, &d, why);
+	void *slot = e == OK ? vec_add(arg) : NULL;
+	if (slot)
+		memcpy(slot, &d, sizeof(d));
+	return e == OK && !slot ? ours(why, "out of memory") : e;
+}
+
+enum err store_each_device(struct store *s, store_device_fn *fn, void *arg, struct why *why)
+{
+	struct vec v = { .item = sizeof(struct store_device) };
+	struct scan sc = { .bad = 0 };
+	enum err e = rows_scan(s, s->stmt[S_DEVICE_ALL], S_DEVICE_DROP, on_each, &v, &sc, why);
+	const struct store_device *d = (const void *)v.items;
+	for (size_t i = 0; e == OK && i < v.n; i++)
+		fn(arg, &d[i]);
+	free(v.items);
+	return scan_end(e, &sc, why);
 }
 
 enum err store_device_unpin(struct store *s, const char *port, struct why *why)

@@ -10,8 +10,18 @@
 
 #include "store/store.h"
 
+#if defined(VRINGD_MUTANT_STEP_ADDS) // a neighbour for the tests, see schema.c
+#define ROW_VERSION 2
+#elif defined(VRINGD_MUTANT_STEP_PARTS)
+#define ROW_VERSION 2
+#define ROW_OLDEST 2
+#endif
+#ifndef ROW_VERSION
 #define ROW_VERSION 1 // what we write
+#endif
+#ifndef ROW_OLDEST
 #define ROW_OLDEST 1 // the oldest version that may read what we write
+#endif
 #define COUNTER_MAX (INT64_C(1) << 62) // stored counters above are damage, not use
 #define LIFE_MAX ((UINT64_C(1) << 29) - 1) // a life and a number of 32 bits are an epoch: see store.h
 #define EPOCH_LOW_END (UINT64_C(1) << 32) // our own numbers are below it,
@@ -72,6 +82,7 @@ enum err owed_put(struct store *s, const struct store_owed *o, struct why *why);
 // Write next_epoch and the other counters.
 enum err meta_put(struct store *s, struct why *why);
 
+void db_close(struct store *s);
 // lock.c, aside.c ----------------------------------------------------------------------------------------------------------
 // Take DIR/lock, or take over the one that as->lock_fd holds.
 enum err lock_dir(struct store *s, const struct store_life *as, struct why *why);
@@ -84,6 +95,9 @@ enum err set_aside(struct store *s, char *aside, size_t cap, struct why *why);
 // schema.c --------------------------------------------------------------------------------------------------------------------
 // Bring an open database to this version's schema. REFUSED: it is not ours or too new (set aside); OURS: it failed.
 enum err schema_bring(struct store *s, bool *fresh, struct why *why);
+// The same with a copy in memory, to see whether it could be done. *version: what it was.
+enum err schema_bring_image(struct store *s, int *version, struct why *why);
+void schema_version(int *version, int *oldest); // of this program, and the oldest that may go on with what it makes
 // Does rc, met while opening, speak against the file?
 bool file_at_fault(int rc);
 

@@ -113,7 +113,7 @@ void wal_bound(struct store *s)
 		wal_checkpoint(s);
 }
 
-static void db_close(struct store *s)
+void db_close(struct store *s)
 {
 	stmt_free_all(s);
 	sqlite3_close(s->db);

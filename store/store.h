@@ -104,6 +104,8 @@ struct store_device {
 	uint32_t last_base_set; // bit q: last_base[q] is known
 };
 enum err store_device_get(struct store *s, const char *port, struct store_device *dev, bool *found, struct why *why);
+typedef void store_device_fn(void *arg, const struct store_device *dev);
+enum err store_each_device(struct store *s, store_device_fn *fn, void *arg, struct why *why);
 enum err store_device_put(struct store *s, const struct store_device *dev, struct why *why);
 enum err store_device_unpin(struct store *s, const char *port, struct why *why);
 
@@ -156,6 +158,14 @@ enum err store_event_add(struct store *s, uint64_t time_us, const char *port, co
 			 uint64_t *seq, struct why *why);
 typedef void store_event_fn(void *arg, uint64_t seq, uint64_t time_us, const char *port, const char *type, const char *detail);
 enum err store_each_event(struct store *s, uint64_t since_seq, store_event_fn *fn, void *arg, struct why *why);
+
+// -- handing over ------------------------------------------------------------------------------------------------------------------
+// A copy of the database, taken now, in a memfd that is the caller's: for a program that is to go on with it.
+enum err store_image(struct store *s, int *fd, struct why *why);
+// Open such a copy in memory, as this program would open the database itself: its schema is brought to this version's, every
+// row is validated, the connections of its life are there. Nothing that is done to it is kept. REFUSED: this program can't go on with that
+// database, or whoever runs now could not be given it back afterwards. fd is borrowed.
+enum err store_open_image(struct store **out, int fd, struct why *why);
 
 // -- looking inside ----------------------------------------------------------------------------------------------------------------
 // integrity_check and every row validated; OK, or REFUSED with the first finding. *findings counts them.
