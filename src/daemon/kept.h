@@ -10,7 +10,7 @@
 
 #include "base/err.h"
 #include "dev/dev.h"
-#include "keeper/kp.h"
+#include "kp/kp.h"
 #include "snap/snap.h"
 
 #define KEPT_DRAINED ":drained" // ids of ports that an operator drained

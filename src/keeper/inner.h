@@ -5,7 +5,7 @@
 #include <sys/types.h>
 
 #include "base/crash.h"
-#include "keeper/kp.h"
+#include "kp/kp.h"
 #include "wire/vu_frame.h"
 
 #define KEEPER_MAX_CONNS 640 // 256 ports of two, and those that are one too many for a moment

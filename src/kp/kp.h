@@ -4,8 +4,8 @@
 // The worker's start: KP_HELLO, KP_NAMED for each thing in custody, for each connection KP_CONN, KP_KEPTs and KP_MESSAGE if one is not
 // done, then KP_READY. The worker answers KP_IAM before it puts or opens anything. Either side that meets a version it does not
 // know ends the talk.
-#ifndef KEEPER_KP_H
-#define KEEPER_KP_H
+#ifndef KP_KP_H
+#define KP_KP_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-#include "keeper/kp.h"
+#include "kp/kp.h"
 
 #include <errno.h>
 #include <string.h>
