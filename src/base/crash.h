@@ -26,6 +26,17 @@
 	X(adopt_built, "memory, log and rings are built aside")                                       \
 	X(adopt_logged, "what the predecessor may have written is in the log")                        \
 	X(adopt_run, "the rings are published")                                                       \
+	/* an upgrade: the worker, */                                                                  \
+	X(leave_asked, "the keeper was asked for a candidate")                                        \
+	X(leave_sent, "the candidate has its rows")                                                   \
+	X(leave_told, "it is fit, nothing was done for it")                                           \
+	X(leave_quiet, "no ring is touched any more")                                                 \
+	X(leave_closed, "the store is closed")                                                        \
+	X(leave_said, "the keeper has heard it")                                                      \
+	/* and the candidate, which passes adopt_told to adopt_run, too */                            \
+	X(cand_told, "it has the rows")                                                               \
+	X(cand_judged, "it has found itself fit")                                                     \
+	X(cand_fit, "and has said so")                                                                \
 	/* the worker, giving up */                                                                   \
 	X(log_filled, "the log is all ones, the socket is not closed")                                \
 	/* the worker, a frame */                                                                     \

@@ -44,6 +44,7 @@ struct verb {
 	void (*print)(const json_t *result);
 };
 extern const struct verb verbs[];
+int run_upgrade(struct ctl *c, const struct verb *v); // upgrade.c
 
 void print_status(const json_t *r);
 void print_ports(const json_t *r);

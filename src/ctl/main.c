@@ -116,15 +116,12 @@ int main(int argc, char **argv)
 		const char *word = optind < argc ? argv[optind] : NULL;
 		if (!word)
 			help(stderr);
-		else if (strcmp(word, "upgrade") == 0)
-			complain(&c, "upgrade%s: this version does not build it; restart the daemon, front ends reconnect",
-				 c.keeper ? " --keeper" : "");
 		else
 			complain(&c, "unknown verb '%s%s%s'; see vringctl --help", word, optind + 1 < argc ? " " : "",
 				 optind + 1 < argc ? argv[optind + 1] : "");
 		return 2;
 	}
-	if (c.keeper) {
+	if (c.keeper && strcmp(v->words, "upgrade") != 0) {
 		complain(&c, "--keeper belongs to upgrade");
 		return 2;
 	}

@@ -21,6 +21,9 @@ void print_status(const json_t *r)
 	json_t *p;
 	printf("vringd %s, worker %lld, up %.1f s, %lld restarts\n", text_of(r, "version"), int_of(r, "worker_pid"),
 	       (double)int_of(r, "uptime_us") / 1e6, int_of(r, "worker_restarts"));
+	const json_t *u = json_object_get(r, "upgrades");
+	if (json_is_string(json_object_get(u, "last")))
+		printf("  upgrades: %lld done, %lld refused; the last was %s\n", int_of(u, "done"), int_of(u, "refused"), text_of(u, "last"));
 	json_array_foreach(json_object_get(r, "ports"), i, p)
 		printf("  %-32s %-11s %s\n", text_of(p, "id"), text_of(p, "kind"), text_of(p, "state"));
 }

@@ -17,6 +17,7 @@
 
 struct counters;
 struct kept;
+struct upgrade;
 struct lease;
 struct ledgers;
 struct kept_conn;
@@ -37,6 +38,7 @@ struct session {
 	uint32_t live; // rings that the device gave and that were not stopped since: a pause leaves them here
 	uint32_t used; // those of live that are enabled
 	bool refused; // something that it asked for was refused
+	bool unstored; // its rows are behind: nobody could go on with it
 	bool fatal; // and for this the connection ends
 	bool resuming; // its rings go on where an earlier worker had them
 	bool in_use; // identity was told that the guest runs here
@@ -106,6 +108,8 @@ struct vd {
 	struct kept *kept; // NULL: there is no keeper
 	struct lease *lease;
 	struct counters *counters; // NULL: what is counted, too
+	struct upgrade *upgrade; // NULL: there is no keeper
+	int config_fd; // what was read from configuration files, for a candidate; -1: none
 	struct ledgers *ledgers; // NULL: places of packed rings die with us
 	struct store_opened opened;
 	char *state_dir, *runtime_dir;
@@ -139,6 +143,9 @@ bool log_rate_allows(struct log_rate *rate); // the same bound for what is no li
 // pages.c
 enum err pages_open(struct vd *vd, struct why *why);
 void pages_close(struct vd *vd);
+// upgrade.c
+enum err upgrade_init(struct vd *vd, struct why *why);
+void upgrade_free(struct vd *vd);
 // vd_ports.c
 void vd_drained_restore(struct vd *vd);
 // port_state.c

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "base/crash.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "loop/loop.h"
@@ -30,7 +31,9 @@ struct kept {
 	const struct kept_sink *sink;
 	kept_conn_fn *on_conn;
 	void *arg;
-	bool ready;
+	bool ready, was_candidate;
+	kept_tried_fn *on_tried;
+	void *tried_arg;
 	struct kp_packet in;
 };
 
@@ -138,6 +141,10 @@ static void on_packet(struct kept *k, struct kp_packet *p)
 	case KP_READY:
 		k->ready = true;
 		break;
+	case KP_TRIED:
+		if (k->on_tried)
+			k->on_tried(k->tried_arg, fd_take(&p->fds[0]), (const char *)p->body);
+		break;
 	default:
 		log_warn("the keeper says %u, which means nothing here", p->head.type);
 	}
@@ -167,6 +174,20 @@ static void on_ready(void *arg, int fd, int ready)
 
 // -- life -------------------------------------------------------------------------------------------------------------------
 
+static enum err hear_all(struct kept *k, struct why *why)
+{
+	enum err e = OK;
+	for (k->ready = false; !k->ready && e == OK;) {
+		e = kp_recv(k->sock, &k->in, true, why);
+		if (e == OK)
+			on_packet(k, &k->in);
+	}
+	if (e == OK && kp_common(k->hello.version, k->hello.oldest) == 0)
+		e = refuse(why, "the keeper speaks version %u of its language, this program %u: %s", k->hello.version, KP_VERSION,
+			   k->hello.version < KP_VERSION ? "upgrade the keeper first (vringctl upgrade --keeper)" : "it is too old");
+	return e;
+}
+
 enum err kept_open(struct kept **out, struct why *why)
 {
 	const char *env = getenv(KP_ENV);
@@ -182,17 +203,15 @@ enum err kept_open(struct kept **out, struct why *why)
 	k->sock = atoi(env);
 	unsetenv(KP_ENV);
 	fd_set_cloexec(k->sock);
-	while (!k->ready) {
-		if (kp_recv(k->sock, &k->in, true, why) != OK) {
-			kept_free(k);
-			return OURS;
-		}
-		on_packet(k, &k->in);
-	}
 	*out = k;
-	if (k->hello.version != KP_VERSION)
-		return refuse(why, "the keeper speaks version %u, this worker %u: start vringd anew", k->hello.version, KP_VERSION);
-	return OK;
+	return hear_all(k, why);
+}
+
+static void drop_things(struct kept *k)
+{
+	for (unsigned i = 0; i < k->n_things; i++)
+		fd_reset(&k->thing[i].fd);
+	k->n_things = 0;
 }
 
 void kept_free(struct kept *k)
@@ -202,8 +221,7 @@ void kept_free(struct kept *k)
 	watch_free(k->watch);
 	while (k->conns)
 		kept_forget(k, k->conns);
-	for (unsigned i = 0; i < k->n_things; i++)
-		fd_reset(&k->thing[i].fd);
+	drop_things(k);
 	free(k->thing);
 	fd_reset(&k->sock);
 	free(k);
@@ -238,7 +256,7 @@ static void say(struct kept *k, struct kp_head h, const void *body, const int *f
 
 void kept_iam(struct kept *k, uint64_t life)
 {
-	struct kp_iam b = { .version = KP_VERSION, .life = life };
+	struct kp_iam b = { .version = kp_common(k->hello.version, k->hello.oldest), .life = life };
 	say(k, (struct kp_head){ .type = KP_IAM, .len = sizeof(b) }, &b, NULL);
 }
 
@@ -273,6 +291,45 @@ void kept_serving(struct kept *k)
 void kept_end(struct kept *k)
 {
 	say(k, (struct kp_head){ .type = KP_END }, NULL, NULL);
+}
+
+bool kept_candidate(const struct kept *k)
+{
+	return k && k->hello.role == KP_CANDIDATE;
+}
+
+bool kept_was_candidate(const struct kept *k)
+{
+	return k && k->was_candidate;
+}
+
+enum err kept_fit(struct kept *k, struct why *why)
+{
+	struct kp_iam b = { .version = kp_common(k->hello.version, k->hello.oldest) };
+	drop_things(k);
+	k->was_candidate = true;
+	crash_here(CRASH_cand_judged);
+	enum err e = kp_send(k->sock, &(struct kp_head){ .type = KP_FIT, .len = sizeof(b) }, &b, NULL, true, why);
+	crash_here(CRASH_cand_fit);
+	return e == OK ? hear_all(k, why) : e;
+}
+
+void kept_unfit(struct kept *k, const char *reason)
+{
+	struct why why;
+	kp_tell(k->sock, KP_UNFIT, 0, reason, -1, &why); // if nobody hears it, the end of the pair says enough
+}
+
+void kept_try(struct kept *k, int exe, kept_tried_fn *fn, void *arg)
+{
+	k->on_tried = fn;
+	k->tried_arg = arg;
+	say(k, (struct kp_head){ .type = KP_TRY, .n_fds = exe >= 0 }, NULL, &exe);
+}
+
+void kept_leave(struct kept *k)
+{
+	say(k, (struct kp_head){ .type = KP_LEAVE }, NULL, NULL);
 }
 
 int kept_take(struct kept *k, const char *name)

@@ -18,6 +18,7 @@
 #define KEPT_COUNTERS ":counters"
 #define KEPT_LEDGERS ":ledgers" // places of packed rings
 #define KEPT_LEASE ":lease" // who may touch rings
+#define KEPT_UPGRADE ":upgrade" // how many upgrades there were, and whether one is under way
 #define KEPT_CONFIG ":config" // what was read from configuration files
 #define KEPT_CONTROL ":control" // where vringctl connects
 
@@ -40,6 +41,13 @@ bool kept_wanted(void); // this process was started by a keeper
 // Hear all that is in custody; waits for it. REFUSED: this program does not understand that keeper.
 enum err kept_open(struct kept **out, struct why *why);
 void kept_free(struct kept *k);
+// This process may take the place of a worker that still works: what kept_open heard is only KP_ROWS and KEPT_CONFIG. It says
+// kept_unfit and ends; or kept_fit, which waits until that worker has left, and hears all that is in custody as kept_open does. DESYNC: it was
+// not wanted.
+bool kept_candidate(const struct kept *k);
+bool kept_was_candidate(const struct kept *k); // and is the worker by now
+enum err kept_fit(struct kept *k, struct why *why);
+void kept_unfit(struct kept *k, const char *reason);
 const struct kp_hello *kept_hello(const struct kept *k);
 // The thing of that name, once: a copy that is the caller's from now on. -1: nobody left it, or k is NULL.
 int kept_take(struct kept *k, const char *name);
@@ -50,6 +58,11 @@ void kept_drop(struct kept *k, const char *name);
 void kept_connected(struct kept *k, const char *port, int fd); // takes fd: a connection of that port, told by on_conn
 void kept_serving(struct kept *k);
 void kept_end(struct kept *k); // this process ends on purpose
+// Have the program that is open as exe (borrowed) started as a candidate for our place. fn is told its pair, which is fn's, or -1
+// and the reason. exe -1: end the one that there is.
+typedef void kept_tried_fn(void *arg, int pair, const char *reason);
+void kept_try(struct kept *k, int exe, kept_tried_fn *fn, void *arg);
+void kept_leave(struct kept *k); // the candidate's turn; nothing may be done after it but to end
 
 // From now on connections that come are told, messages go to their sources, and the end of the keeper ends this process.
 typedef void kept_conn_fn(void *arg, struct kept_conn *c);

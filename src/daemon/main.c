@@ -14,6 +14,7 @@
 #include "daemon/conffile.h"
 #include "daemon/ctl_server.h"
 #include "daemon/dirs.h"
+#include "daemon/judge.h"
 #include "daemon/kept.h"
 #include "daemon/options.h"
 #include "daemon/vd.h"
@@ -46,7 +47,9 @@ static void on_reload(void *arg, int fd, int ready)
 	struct why why;
 	(void)fd;
 	(void)ready;
-	if (!l->o.config)
+	if (vd_upgrading(l->vd))
+		log_warn("SIGHUP: an upgrade is under way: send it again when that is over");
+	else if (!l->o.config)
 		log_warn("SIGHUP: there is no --config to read again");
 	else if (conffile_reload(l->vd, &l->o, &why) != OK)
 		log_err("reload refused, nothing was changed: %s", why.text);
@@ -177,6 +180,7 @@ static enum err start(struct life *l, struct why *why)
 		return e;
 	keep_config(l);
 	kept_serving(l->kept);
+	vd_served(l->vd);
 	return e;
 }
 
@@ -197,6 +201,15 @@ static void stop(struct life *l)
 	}
 }
 
+// Another is to go on with all of it: nothing is closed but by the process' end.
+static void leave(struct life *l)
+{
+	vd_leave(l->vd);
+	kept_leave(l->kept);
+	crash_here(CRASH_leave_said);
+	_exit(0);
+}
+
 static int run(struct life *l)
 {
 	struct why why = { "" };
@@ -206,6 +219,8 @@ static int run(struct life *l)
 			log_info("version %s: %u ports, control socket %s", VRINGD_VERSION, vd_ports_count(l->vd), l->control);
 		slice_short(); // an answer is not to wait for a data thread that polls; after those were made, which would inherit it
 		loop_run(l->loop);
+		if (vd_leaving(l->vd))
+			leave(l);
 		kept_end(l->kept);
 	} else {
 		log_err("%s", why.text);
@@ -228,7 +243,21 @@ static void keep_config(struct life *l)
 	int fd = l->kept ? conffile_keep(&l->o) : -1;
 	if (fd >= 0)
 		kept_put(l->kept, KEPT_CONFIG, fd, false);
+	vd_keep_config(l->vd, fd);
+}
+
+// Everything is parsed: can this program go on where another one is? If so it becomes the worker here.
+static enum err be_candidate(struct life *l, struct why *why)
+{
+	crash_here(CRASH_cand_told);
+	enum err e = judge_rows(l->kept, &l->o, why);
+	if (e != OK)
+		return e;
+	if (kept_fit(l->kept, why) != OK)
+		exit(1); // not wanted: nobody is there to be told
+	int fd = kept_take(l->kept, KEPT_CONFIG); // it is what was read already
 	fd_reset(&fd);
+	return OK;
 }
 
 int main(int argc, char **argv)
@@ -239,10 +268,8 @@ int main(int argc, char **argv)
 	options_init(&l.o);
 	bool worker = kept_wanted();
 	enum err e = worker ? kept_open(&l.kept, &why) : OK;
-	if (l.kept) {
+	if (l.kept)
 		crash_life(kept_hello(l.kept)->worker);
-		crash_here(CRASH_adopt_told);
-	}
 	if (e == OK)
 		e = options_parse_argv(&l.o, argc, argv, &why);
 	if (e == OK && l.o.action <= OPTIONS_CHECK && l.o.config)
@@ -251,12 +278,18 @@ int main(int argc, char **argv)
 		e = options_check(&l.o, &why);
 	if (e == OK && l.o.action <= OPTIONS_CHECK)
 		e = check_paths(&l, &why);
+	if (e == OK && kept_candidate(l.kept))
+		e = be_candidate(&l, &why);
 	if (e != OK) {
-		log_err("%s", why.text);
+		log_err("%s%s", kept_candidate(l.kept) ? "as a candidate: " : "", why.text);
+		if (kept_candidate(l.kept))
+			kept_unfit(l.kept, why.text);
 		options_free(&l.o);
 		kept_free(l.kept);
 		return 2;
 	}
+	if (l.kept)
+		crash_here(CRASH_adopt_told);
 	int rc = 0;
 	switch (l.o.action) {
 	case OPTIONS_HELP:

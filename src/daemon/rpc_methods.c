@@ -66,8 +66,3 @@ json_t *rpc_us(uint64_t v)
 {
 	return v ? json_integer((json_int_t)v) : json_null();
 }
-
-enum err rpc_upgrade(struct rpc_call *call, struct why *why)
-{
-	return rpc_usage(call, why, "this version has no upgrade in place: restart it; front ends reconnect by themselves");
-}

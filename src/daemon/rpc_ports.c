@@ -23,8 +23,13 @@ enum err rpc_status(struct rpc_call *call, struct why *why)
 	call->result = json_pack("{s:s,s:I,s:i,s:i,s:o,s:s,s:s}", "version", VRINGD_VERSION, "uptime_us",
 				 (json_int_t)vd_uptime_us(vd), "worker_pid", (int)getpid(), "worker_restarts", (int)keeper.worker_restarts,
 				 "ports", ports, "state_dir", vd_state_dir(vd), "runtime_dir", vd_runtime_dir(vd));
-	if (kept)
+	if (kept) {
+		struct vd_upgrades u;
+		vd_upgrades(vd, &u);
 		json_object_set_new(call->result, "keeper_pid", json_integer(keeper.pid));
+		json_object_set_new(call->result, "upgrades", json_pack("{s:i,s:i,s:s*}", "done", (int)u.done, "refused", (int)u.refused,
+									"last", u.last[0] ? u.last : NULL));
+	}
 	return OK;
 }
 

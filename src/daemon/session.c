@@ -213,6 +213,7 @@ static void on_message(void *arg, struct dev_msg *msg, struct dev_reply *reply)
 	s->messages++;
 	dev_handle(s->dev, msg, reply);
 	s->fatal = reply->close;
+	s->unstored = reply->unstored;
 	if (dev_memory_broken(s->dev))
 		reply->close = true;
 	port_tell(s->port);

@@ -120,7 +120,7 @@ static enum err open_parts(struct vd *vd, const struct vd_conf *conf, struct why
 	vd->notes = watch_new(vd->loop, dp_notes_fd(vd->dp), LOOP_READ, on_notes, vd);
 	if (!vd->notes || !announcer_init(vd))
 		return ours(why, "no memory");
-	return OK;
+	return vd->kept ? upgrade_init(vd, why) : OK;
 }
 
 enum err vd_new(struct vd **out, struct loop *loop, const struct vd_conf *conf, struct why *why)
@@ -130,6 +130,7 @@ enum err vd_new(struct vd **out, struct loop *loop, const struct vd_conf *conf, 
 		return ours(why, "no memory");
 	vd->loop = loop;
 	vd->kept = conf->kept;
+	vd->config_fd = -1;
 	vd->started_us = conf->kept ? kept_hello(conf->kept)->started_us : clock_boot_us();
 	vd->state_dir = strdup(conf->state_dir);
 	vd->runtime_dir = strdup(conf->runtime_dir);
@@ -229,6 +230,8 @@ void vd_begin(struct vd *vd)
 	if (vd->kept && kept_begin(vd->kept, vd->loop, adopt_on_conn, vd, &why) != OK)
 		log_err("%s", why.text);
 	unsigned before = vd->kept ? kept_hello(vd->kept)->worker : 0;
+	if (before && kept_was_candidate(vd->kept))
+		return; // vd_served tells it
 	if (before)
 		vd_event(vd, "", "worker.restarted", "pid %d, restart %u", (int)getpid(), before);
 	else
@@ -251,6 +254,8 @@ void vd_free(struct vd *vd)
 	}
 	announcer_fini(vd);
 	macs_fini(vd);
+	upgrade_free(vd);
+	fd_reset(&vd->config_fd);
 	watch_free(vd->notes);
 	dp_free(vd->dp);
 	pages_close(vd);
@@ -259,6 +264,19 @@ void vd_free(struct vd *vd)
 	free(vd->runtime_dir);
 	free(vd->end_with_port);
 	free(vd);
+}
+
+void vd_leave(struct vd *vd)
+{
+	if (vd->macs_timer && timer_armed(vd->macs_timer))
+		vd_macs_flush(vd);
+	vd_migrations_flush(vd);
+	vd->ending = true;
+	dp_stop(vd->dp);
+	crash_here(CRASH_leave_quiet);
+	store_close(vd->store);
+	crash_here(CRASH_leave_closed);
+	lease_close(vd->lease);
 }
 
 static void on_idle(void *arg)

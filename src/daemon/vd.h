@@ -137,6 +137,27 @@ void session_info(const struct session *s, struct session_info *out);
 const struct dev *session_dev(const struct session *s); // dev_snap, dev_ring, dev_logging, dev_memory_bytes
 bool session_ring_published(const struct session *s, unsigned q); // the datapath has it now
 
+// -- another program in our place -----------------------------------------------------------------------------------------
+// Begin: the keeper starts the program at that path (from the root; NULL: the file that we were started from, as it is now), which judges a
+// copy of our rows. fn is called once: with the reason if that program is unfit (then nothing has changed), with NULL just before
+// loop_run returns with vd_leaving true. REFUSED: it can't be begun.
+typedef void vd_upgrade_fn(void *arg, const char *refused);
+enum err vd_upgrade(struct vd *vd, const char *program, vd_upgrade_fn *fn, void *arg, struct why *why);
+void vd_upgrade_unheard(struct vd *vd); // fn is not called any more
+bool vd_upgrading(const struct vd *vd);
+bool vd_leaving(const struct vd *vd);
+// The data threads end after their turn, all that is due is written, the store is closed, the lease given back: the process may end, and
+// must not do anything else.
+void vd_leave(struct vd *vd);
+// This process serves: what became of an upgrade that brought it here, or failed to bring another, is entered.
+void vd_served(struct vd *vd);
+void vd_keep_config(struct vd *vd, int fd); // takes it: what a candidate is to read instead of configuration files
+struct vd_upgrades {
+	unsigned done, refused; // since the keeper started
+	const char *last; // what became of the last one; "": there was none
+};
+void vd_upgrades(const struct vd *vd, struct vd_upgrades *out);
+
 // -- events ---------------------------------------------------------------------------------------------------------------
 struct vd_event {
 	uint64_t seq; // 0: the journal could not be written

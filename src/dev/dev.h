@@ -106,6 +106,9 @@ struct dev_adoption {
 // mapped, was filled with ones: the connection is to be closed.
 enum err dev_adopt(struct dev **out, const struct dev_conf *conf, const struct dev_ops *ops, void *arg,
 		   const struct dev_adoption *a, struct why *why);
+// Of that, what can be known of another process' connection: is all that is in use there what this version has, with a port of that many
+// pairs?
+enum err dev_adoptable(const struct snap *s, unsigned pairs, struct why *why);
 // To be called once, when no thread of the dead process can touch guest memory any more, and before the first dev_handle:
 // rings take their places, what it may not have logged is logged (relog.h; the whole log in doubt), and only then they
 // are published. By events only DEV_EV_BASE_DIFFERS is told, not even what the last message did: the caller looks at

@@ -46,17 +46,20 @@ static enum err check_rows(const struct dev *dev, const struct dev_adoption *a, 
 }
 
 // What was fine for the process before us, and may not be for this one: another version, another configuration.
-static enum err check_fits(const struct dev *dev, const struct snap *s, struct why *why)
+enum err dev_adoptable(const struct snap *s, unsigned pairs, struct why *why)
 {
 	uint64_t foreign = s->features_acked & ~dev_features_supported();
 	uint64_t proto = s->protocol_features & ~dev_protocol_features_supported();
+	const char *name = foreign ? dev_feature_name((unsigned)__builtin_ctzll(foreign)) :
+			   proto   ? dev_protocol_feature_name((unsigned)__builtin_ctzll(proto)) :
+				     NULL;
 	if (foreign || proto)
-		return refuse(why, "features 0x%llx, protocol features 0x%llx are in use: this version has not got them",
+		return refuse(why, "%s (features 0x%llx, protocol features 0x%llx) is in use: this version has not got it", name ? name : "a bit",
 			      (unsigned long long)foreign, (unsigned long long)proto);
-	for (unsigned q = dev->n_rings; q < SNAP_MAX_RINGS; q++) {
+	for (unsigned q = 2 * pairs; q < SNAP_MAX_RINGS; q++) {
 		const struct snap_ring *r = &s->ring[q];
 		if (r->num || r->has_addr || r->started || r->kick || r->call || r->err)
-			return refuse(why, "ring %u is in use, and there are %u now", q, dev->n_rings);
+			return refuse(why, "ring %u is in use, and there are %u now", q, 2 * pairs);
 	}
 	return OK;
 }
@@ -174,7 +177,7 @@ enum err dev_adopt(struct dev **out, const struct dev_conf *conf, const struct d
 		e = adopt_log(dev, a, why); // first: if anything else fails, it is filled
 	}
 	if (e == OK)
-		e = check_fits(dev, a->snap, why);
+		e = dev_adoptable(a->snap, dev->n_rings / 2, why);
 	if (e == OK)
 		e = adopt_memory(dev, a, why);
 	if (e == OK)

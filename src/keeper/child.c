@@ -1,9 +1,6 @@
 // The worker: started, told, listened to, and followed by another when it dies.
 #include <errno.h>
 #include <signal.h>
-#include <spawn.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -17,46 +14,6 @@
 #include "keeper/inner.h"
 
 #define MAX_FAILED_STARTS 12 // in a row, then this keeper ends
-#define MAX_ENV 512
-#define ROOM (1 << 20) // of the pair: what all front ends may say at once
-
-extern char **environ;
-
-// The environment and which end is the worker's; made anew for each, allocating nothing.
-static char **environment(int fd)
-{
-	static char *env[MAX_ENV];
-	static char own[48];
-	unsigned n = 0;
-	snprintf(own, sizeof(own), "%s=%d", KP_ENV, fd);
-	env[n++] = own;
-	for (char **e = environ; *e && n + 1 < MAX_ENV; e++)
-		if (strncmp(*e, KP_ENV "=", sizeof(KP_ENV)) != 0)
-			env[n++] = *e;
-	env[n] = NULL;
-	return env;
-}
-
-static int spawn(struct keeper *k, int fd, pid_t *pid)
-{
-	posix_spawn_file_actions_t act;
-	posix_spawnattr_t attr;
-	sigset_t none, all;
-	char path[40];
-	sigemptyset(&none);
-	sigfillset(&all);
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", k->exe);
-	posix_spawn_file_actions_init(&act);
-	posix_spawnattr_init(&attr);
-	posix_spawn_file_actions_adddup2(&act, fd, fd); // no longer closed by exec
-	posix_spawnattr_setsigmask(&attr, &none);
-	posix_spawnattr_setsigdefault(&attr, &all);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-	int rc = posix_spawn(pid, path, &act, &attr, k->argv, environment(fd));
-	posix_spawn_file_actions_destroy(&act);
-	posix_spawnattr_destroy(&attr);
-	return rc;
-}
 
 static void try_later(struct keeper *k)
 {
@@ -67,26 +24,20 @@ static void try_later(struct keeper *k)
 
 void child_start(struct keeper *k)
 {
-	int pair[2] = { -1, -1 }, rc = 0, room = ROOM;
 	k->respawn_us = 0;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
-		rc = errno;
-	if (rc == 0) {
-		setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
-		setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
-		rc = spawn(k, pair[1], &k->pid);
-	}
-	fd_reset(&pair[1]);
+	int rc = kp_spawn(k->exe, k->argv, &k->pid, &k->sock);
 	if (rc != 0) {
 		log_err("keeper: starting the worker: %s", strerror(rc));
-		fd_reset(&pair[0]);
-		k->pid = 0;
 		k->failed_starts++;
 		try_later(k);
 		return;
 	}
+	child_begin(k);
+}
+
+void child_begin(struct keeper *k)
+{
 	crash_life(k->worker);
-	k->sock = pair[0];
 	k->spawned_us = clock_boot_us();
 	k->hello_told = k->ready_told = k->serving = k->blocked = k->deaf = false;
 	k->abort_us = k->stopped_us = 0;
@@ -108,7 +59,7 @@ void child_start(struct keeper *k)
 static bool tell_hello(struct keeper *k)
 {
 	struct why why;
-	struct kp_hello b = { .version = KP_VERSION, .worker = k->worker, .life = k->life, .status = k->status,
+	struct kp_hello b = { .version = KP_VERSION, .oldest = KP_OLDEST, .worker = k->worker, .life = k->life, .status = k->status,
 			      .started_us = k->started_us, .died_us = k->died_us };
 	struct kp_head h = { .type = KP_HELLO, .len = sizeof(b) };
 	return kp_send(k->sock, &h, &b, NULL, false, &why) == OK;
@@ -117,8 +68,7 @@ static bool tell_hello(struct keeper *k)
 static bool tell_ready(struct keeper *k)
 {
 	struct why why;
-	struct kp_head h = { .type = KP_READY };
-	return kp_send(k->sock, &h, NULL, NULL, false, &why) == OK;
+	return kp_tell(k->sock, KP_READY, 0, "", -1, &why) == OK;
 }
 
 static void set_blocked(struct keeper *k, bool blocked)
@@ -139,7 +89,7 @@ void child_tell(struct keeper *k)
 	if (!k->pid || k->deaf)
 		return;
 	k->hello_told = k->hello_told || tell_hello(k);
-	bool all = k->hello_told && custody_tell(k);
+	bool all = k->hello_told && custody_tell(k) && cand_tell(k);
 	for (unsigned i = 0; all && i < k->top; i++)
 		all = conn_tell(k, &k->conn[i]);
 	k->ready_told = k->ready_told || (all && tell_ready(k));
@@ -157,10 +107,10 @@ void child_crash(struct keeper *k, enum crash_point p)
 static void on_iam(struct keeper *k, const struct kp_packet *p)
 {
 	struct kp_iam b;
-	if (p->head.len != sizeof(b))
+	if (p->head.len < sizeof(b))
 		return;
 	memcpy(&b, p->body, sizeof(b));
-	if (b.version != KP_VERSION || b.life == 0 || b.life > UINT32_MAX) {
+	if (b.version < KP_OLDEST || b.version > KP_VERSION || b.life == 0 || b.life > UINT32_MAX) {
 		log_err("keeper: the worker speaks version %u of our language, this is %u", b.version, KP_VERSION);
 		kill(k->pid, SIGKILL);
 		return;
@@ -172,7 +122,9 @@ static void on_serving(struct keeper *k)
 {
 	uint64_t now = clock_boot_us();
 	if (k->died_us)
-		log_info("keeper: worker %d serves, %llu us after the last one's death", (int)k->pid, (unsigned long long)(now - k->died_us));
+		log_info("keeper: worker %d serves, %llu us after the last one's %s", (int)k->pid, (unsigned long long)(now - k->died_us),
+			 k->next_exe >= 0 ? "leaving" : "death");
+	cand_serves(k);
 	k->serving = k->ever_served = true;
 	k->failed_starts = 0;
 	for (unsigned i = 0; i < k->top; i++)
@@ -215,6 +167,12 @@ static void on_packet(struct keeper *k, struct kp_packet *p)
 	case KP_END:
 		k->ended = true;
 		break;
+	case KP_TRY:
+		cand_start(k, fd_take(&p->fds[0]));
+		break;
+	case KP_LEAVE:
+		cand_take_over(k);
+		break;
 	default:
 		log_err("keeper: the worker says %u, which means nothing", p->head.type);
 	}
@@ -253,16 +211,16 @@ static void blame(struct keeper *k)
 	}
 }
 
-void child_reap(struct keeper *k)
+static void on_status(struct keeper *k, int status)
 {
-	int status;
-	if (!k->pid || waitpid(k->pid, &status, WNOHANG | WUNTRACED | WCONTINUED) != k->pid)
-		return;
+	pid_t pid = k->pid;
 	if (WIFSTOPPED(status) || WIFCONTINUED(status)) { // frames stand still, though no message waits
 		k->stopped_us = WIFSTOPPED(status) ? clock_boot_us() : 0;
 		return;
 	}
 	child_read(k); // what it said before it died counts
+	if (k->pid != pid)
+		return; // it had left
 	k->status = status;
 	k->died_us = clock_boot_us();
 	if (!k->ended && !k->ending)
@@ -270,6 +228,8 @@ void child_reap(struct keeper *k)
 	epoll_ctl(k->ep, EPOLL_CTL_DEL, k->sock, NULL);
 	fd_reset(&k->sock);
 	k->pid = 0;
+	cand_end(k); // it has nobody to judge it
+	fd_reset(&k->next_exe); // what served before is started again
 	if (k->ended || k->ending || (!k->ever_served && WIFEXITED(status))) { // wrong options, a port that can't be: its status is ours
 		k->ended = true;
 		return;
@@ -290,6 +250,18 @@ void child_reap(struct keeper *k)
 	for (unsigned i = 0; i < k->top; i++) // it may take a while: who is gone is not kept
 		if (k->conn[i].state != CONN_FREE && k->conn[i].gone)
 			conn_close(k, &k->conn[i]);
+}
+
+void child_reap(struct keeper *k)
+{
+	int status;
+	pid_t pid;
+	while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED)) > 0) {
+		if (pid == k->pid)
+			on_status(k, status);
+		else if (pid == k->cand.pid)
+			cand_status(k, status);
+	}
 }
 
 // -- time ----------------------------------------------------------------------------------------------------------------------

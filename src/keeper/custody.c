@@ -53,8 +53,7 @@ bool custody_tell(struct keeper *k)
 		struct name *n = &k->name[i];
 		if (n->fd < 0 || n->told)
 			continue;
-		struct kp_head h = { .type = KP_NAMED, .flags = n->listens ? KP_LISTEN : 0, .n_fds = 1, .len = (uint32_t)strlen(n->text) };
-		if (kp_send(k->sock, &h, n->text, &n->fd, false, &why) != OK)
+		if (kp_tell(k->sock, KP_NAMED, n->listens ? KP_LISTEN : 0, n->text, n->fd, &why) != OK)
 			return false;
 		n->told = true;
 	}

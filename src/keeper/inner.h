@@ -58,6 +58,14 @@ struct name {
 	bool listens, told;
 };
 
+// A program that was started beside the worker and may take its place.
+struct cand {
+	pid_t pid; // 0: none
+	int sock, exe;
+	bool told; // the worker has its pair
+	const char *failed; // why there is none, which the worker is to hear
+};
+
 struct keeper {
 	char **argv;
 	int exe; // the program: a worker that dies is followed by the same one, whatever lies on the disk by now
@@ -75,6 +83,8 @@ struct keeper {
 	bool blocked; // there was no room for all that it should hear
 	bool deaf; // its end of the pair is closed
 	unsigned failed_starts;
+	struct cand cand;
+	int next_exe; // the worker's, which was a candidate and does not serve yet; -1: it runs exe
 	uint32_t next_conn;
 	// custody
 	struct name name[KEEPER_MAX_NAMES];
@@ -89,6 +99,7 @@ void keeper_watch(struct keeper *k, int fd, enum keeper_watch kind, unsigned ind
 
 // child.c
 void child_start(struct keeper *k);
+void child_begin(struct keeper *k); // what k->pid and k->sock name is the worker from now on, and knows nothing yet
 void child_reap(struct keeper *k);
 void child_tell(struct keeper *k); // what the present worker has not heard yet, as far as there is room
 void child_tell_one(struct keeper *k, struct conn *c); // the same of one connection
@@ -97,6 +108,14 @@ uint64_t child_deadline(const struct keeper *k); // 0: nothing runs out
 void child_overdue(struct keeper *k, uint64_t now);
 
 void child_crash(struct keeper *k, enum crash_point p); // a test lets the worker die here
+
+// cand.c
+void cand_start(struct keeper *k, int exe); // takes exe; -1: there is to be none
+void cand_end(struct keeper *k); // it is not wanted
+void cand_status(struct keeper *k, int status); // what waitpid says of it
+bool cand_tell(struct keeper *k); // false: no room now
+void cand_take_over(struct keeper *k); // the worker has left
+void cand_serves(struct keeper *k); // what took over, if that is how the worker came, is what is started from now on
 
 // relay.c
 void conn_accept(struct keeper *k, struct name *n);

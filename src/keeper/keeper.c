@@ -29,7 +29,7 @@ static bool init(struct keeper *k, char **argv)
 	struct rlimit r;
 	sigset_t set;
 	k->argv = argv;
-	k->sock = -1;
+	k->sock = k->next_exe = k->cand.sock = k->cand.exe = -1;
 	k->started_us = clock_boot_us();
 	for (unsigned i = 0; i < KEEPER_MAX_NAMES; i++)
 		k->name[i].fd = -1;
@@ -80,6 +80,7 @@ static void on_signal(struct keeper *k, int signo)
 static void on_event(struct keeper *k, const struct epoll_event *ev)
 {
 	unsigned index = (unsigned)ev->data.u64;
+	int sock = k->sock;
 	struct signalfd_siginfo si;
 	switch ((enum keeper_watch)(ev->data.u64 >> 32)) {
 	case WATCH_SIGNALS:
@@ -88,6 +89,8 @@ static void on_event(struct keeper *k, const struct epoll_event *ev)
 		break;
 	case WATCH_WORKER:
 		child_read(k);
+		if (k->sock != sock)
+			break; // it has left, and this is another
 		if ((ev->events & EPOLLHUP) && k->sock >= 0) { // SIGCHLD tells the rest
 			k->deaf = true;
 			epoll_ctl(k->ep, EPOLL_CTL_DEL, k->sock, NULL);
@@ -116,8 +119,8 @@ static int end(struct keeper *k)
 {
 	for (unsigned i = 0; i < k->top; i++) {
 		struct conn *c = &k->conn[i];
-		if (c->state != CONN_FREE && c->state != CONN_ENDING && c->log_bytes && !k->pid && k->failed_starts)
-			conn_give_up(k, c, "there is no worker");
+		if (c->state != CONN_FREE && c->state != CONN_ENDING && c->log_bytes)
+			conn_give_up(k, c, "there is no worker"); // one that ended in order has closed all of them
 	}
 	return WIFEXITED(k->status) ? WEXITSTATUS(k->status) : 1;
 }

@@ -79,6 +79,12 @@ enum err kp_recv(int sock, struct kp_packet *p, bool wait, struct why *why)
 	return OK;
 }
 
+enum err kp_tell(int sock, uint16_t type, uint8_t flags, const char *text, int fd, struct why *why)
+{
+	struct kp_head h = { .type = type, .flags = flags, .n_fds = fd >= 0, .len = (uint32_t)strlen(text) };
+	return kp_send(sock, &h, text, &fd, false, why);
+}
+
 void kp_drop(struct kp_packet *p)
 {
 	fd_reset_all(p->fds, KP_MAX_FDS);

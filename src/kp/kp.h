@@ -2,24 +2,35 @@
 // keeper never waits for the worker; the worker may wait for the keeper, which always reads.
 //
 // The worker's start: KP_HELLO, KP_NAMED for each thing in custody, for each connection KP_CONN, KP_KEPTs and KP_MESSAGE if one is not
-// done, then KP_READY. The worker answers KP_IAM before it puts or opens anything. Either side that meets a version it does not
-// know ends the talk.
+// done, then KP_READY. The worker answers KP_IAM before it puts or opens anything.
+//
+// An upgrade: the worker gives a program (KP_TRY). The keeper starts it, as a candidate, and gives the worker the other end of its pair, too
+// (KP_TRIED). On that end the worker speaks as a keeper would: KP_HELLO, KP_NAMED for its rows and its configuration, KP_READY, and is answered
+// KP_FIT or KP_UNFIT. If fit, it comes to rest, closes the store and says KP_LEAVE to the keeper; from then on the candidate is
+// the worker, and hears what any worker hears at its start. One whose pair ends before has been refused, and ends.
+//
+// Versions: KP_HELLO says what is spoken, the other side answers with one of these (kp_common) or ends the talk. Head, KP_HELLO up to role,
+// KP_IAM up to version, KP_FIT and KP_UNFIT are the same in all of them, and what grows grows at its end.
 #ifndef KP_KP_H
 #define KP_KP_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/err.h"
 #include "wire/vu_reply.h"
 #include "wire/vu_spec.h"
 
 #define KP_VERSION 1
+#define KP_OLDEST 1 // what this program speaks, too
 #define KP_MAX_FDS 16 // in one packet, far below the kernel's 253
 #define KP_MAX_BODY 4608
 #define KP_NAME_MAX 48 // of a thing in custody, with its NUL
+#define KP_REASON_MAX 256 // of KP_UNFIT, with its NUL
 #define KP_MAX_KEPT 112 // descriptors of a connection: 8 regions, a log and its bell, kick, call and err of 32 rings
+#define KP_ROWS ":rows" // for a candidate: a copy of the worker's
 #define KP_ENV "VRINGD_KEEPER_FD" // the worker's end of the pair, in its environment
 
 enum kp_type {
@@ -40,7 +51,15 @@ enum kp_type {
 	KP_CLOSE, // conn: close it, all of it is over
 	KP_SERVING, // ports are open, connections adopted
 	KP_END, // this end is on purpose: do not start another
+	// an upgrade, see above
+	KP_TRY = 64, // worker; one descriptor: the program. None: the candidate is not wanted
+	KP_TRIED, // keeper; one descriptor: the pair; the body is a reason if there is none
+	KP_FIT, // candidate; struct kp_iam: it could go on here
+	KP_UNFIT, // candidate; the reason
+	KP_LEAVE, // worker: the store is closed, no ring is touched any more
 };
+
+enum kp_role { KP_WORKER, KP_CANDIDATE };
 
 enum kp_flag {
 	KP_LISTEN = 1, // KP_PUT, KP_NAMED
@@ -60,19 +79,19 @@ struct kp_head {
 };
 
 struct kp_hello {
-	uint32_t version;
-	uint32_t worker; // 0 for the first of this keeper
+	uint32_t version, oldest;
+	uint32_t role; // enum kp_role
+	uint32_t worker; // 0 for the first of this keeper; a candidate's: what it would be
 	uint64_t life; // of the store, as the first one found it; 0: you are the first
 	int32_t status; // of the last one's death, as waitpid gives it
-	uint32_t pad;
 	uint64_t started_us; // the keeper, CLOCK_BOOTTIME
 	uint64_t died_us; // the last worker; 0: there was none
 };
 
 struct kp_iam {
-	uint32_t version;
+	uint32_t version; // what is spoken from now on
 	uint32_t pad;
-	uint64_t life; // connections are numbered life << 32 | n
+	uint64_t life; // 0 in KP_FIT; connections are numbered life << 32 | n
 };
 
 struct kp_conn {
@@ -103,6 +122,13 @@ static_assert(sizeof(struct kp_done) + KP_MAX_KEPT * sizeof(struct kp_ref) <= KP
 static_assert(sizeof(struct vu_hdr) + VU_MAX_PAYLOAD <= KP_MAX_BODY, "a whole message fits");
 static_assert(VU_MAX_FDS <= KP_MAX_FDS, "and its descriptors");
 
+// The newest version that this program and one that speaks oldest to version both do. 0: there is none.
+static inline uint32_t kp_common(uint32_t version, uint32_t oldest)
+{
+	uint32_t use = version < KP_VERSION ? version : KP_VERSION;
+	return use >= KP_OLDEST && use >= oldest ? use : 0;
+}
+
 struct kp_packet {
 	struct kp_head head; // checked: len and n_fds are those of what came
 	int fds[KP_MAX_FDS]; // the receiver's
@@ -116,5 +142,10 @@ enum err kp_send(int sock, const struct kp_head *head, const void *body, const i
 // OK, AGAIN (only without wait), DESYNC: the other side is gone, or speaks another language.
 enum err kp_recv(int sock, struct kp_packet *p, bool wait, struct why *why);
 void kp_drop(struct kp_packet *p); // closes the descriptors that nobody took
+// A packet of a text, and a descriptor unless it is -1. Does not wait.
+enum err kp_tell(int sock, uint16_t type, uint8_t flags, const char *text, int fd, struct why *why);
+// Start the program that is open as exe, with one end of a new pair in its environment (KP_ENV); the other is *sock. Allocates
+// nothing. 0, or an errno.
+int kp_spawn(int exe, char *const *argv, pid_t *pid, int *sock);
 
 #endif

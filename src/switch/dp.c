@@ -120,11 +120,18 @@ struct dp *dp_new(const struct dp_conf *conf, struct why *why)
 	return NULL;
 }
 
+void dp_stop(struct dp *dp)
+{
+	if (!dp->stopped)
+		workers_stop(dp, dp->n_workers);
+	dp->stopped = true;
+}
+
 void dp_free(struct dp *dp)
 {
 	if (!dp)
 		return;
-	workers_stop(dp, dp->n_workers);
+	dp_stop(dp);
 	for (unsigned i = 0; i < dp->n_workers; i++)
 		worker_free(dp->worker[i]);
 	counters_close(dp->own_counters);

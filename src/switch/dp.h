@@ -52,7 +52,10 @@ struct dp_port_conf {
 
 // Start the data threads. NULL with why: no threads or memory.
 struct dp *dp_new(const struct dp_conf *conf, struct why *why);
-// All ports must be deleted. Stops and joins the threads.
+// For a process that leaves its ports to another: end the data threads, each after its turn. All that was fetched from a ring is
+// completed then, and no ring, tap or guest memory is touched any more. Nothing but dp_free may follow for the rings.
+void dp_stop(struct dp *dp);
+// All ports must be deleted, unless the process ends. Stops and joins the threads.
 void dp_free(struct dp *dp);
 // Return when every data thread has passed a quiescent point: what was unpublished before the call may be freed. A sleeping
 // thread counts as passed and is not woken.

@@ -155,6 +155,7 @@ struct dp {
 	struct dp_net *net[DP_MAX_PORTS];
 	char groups[DP_MAX_PORTS][DP_NAME_MAX + DP_NAME_MAX]; // net/group -> number, control thread's
 	unsigned n_groups;
+	bool stopped; // the data threads are
 	int notes_fd;
 	_Atomic uint64_t note_bits[DP_MAX_PORTS / 64];
 	uint64_t start_us, start_cycles; // to tell how fast the cycle counter runs

@@ -127,10 +127,11 @@ static void on_event(struct worker *w, uint64_t tag)
 	}
 }
 
-static void take_asked(struct worker *w)
+// True: it is to end, whatever there is to do; a turn is over, so nothing is half done.
+static bool take_asked(struct worker *w)
 {
 	if (!atomic_load_explicit(&w->asked, memory_order_relaxed) || !atomic_exchange(&w->asked, false))
-		return;
+		return false;
 	w->tried = true;
 	for (unsigned i = 0; i < DP_BITMAP_WORDS; i++) {
 		if (atomic_load_explicit(&w->ask_tx[i], memory_order_relaxed))
@@ -147,6 +148,7 @@ static void take_asked(struct worker *w)
 		}
 	}
 	inject_run(w);
+	return atomic_load(&w->stop);
 }
 
 // One batch from each ready ring. Returns true if any has more. arm: a ring that is empty is asked for kicks and ready no more;
@@ -270,7 +272,8 @@ static void work(struct worker *w, uint64_t from)
 	uint64_t until_us = 0; // of looking on
 	for (unsigned round = 1;; round++) {
 		w->now_s = clock_coarse_s();
-		take_asked(w);
+		if (take_asked(w))
+			return;
 		bool more = turn(w, arm);
 		check_stalled(w);
 		if (w->n_sess)
@@ -282,7 +285,7 @@ static void work(struct worker *w, uint64_t from)
 		if (more || atomic_load_explicit(&w->asked, memory_order_relaxed)) {
 			empty = 0;
 			arm = !always && w->poll_us == 0;
-		} else if (!w->pend_words || atomic_load_explicit(&w->stop, memory_order_relaxed)) {
+		} else if (!w->pend_words) {
 			return; // armed, all of them, or stalled: woken by a kick, or by time
 		} else if (!always && empty++ % LOOKS_PER_CLOCK == 0) {
 			uint64_t now_us = clock_boot_us();
