@@ -11,7 +11,10 @@
 
 #include "base/bits.h"
 #include "base/clock.h"
+#include "base/crash.h"
+#include "base/fd.h"
 #include "base/guard.h"
+#include "base/lease.h"
 #include "base/nudge.h"
 #include "daemon/core.h"
 #include "daemon/kept.h"

@@ -48,11 +48,11 @@ static void nap_us(unsigned us)
 static void *killer(void *arg)
 {
 	struct run *r = arg;
-	for (unsigned i = 0; i < r->kills && !r->over; i++) {
+	while (r->done < r->kills && !r->over) {
 		r->seed = r->seed * 1103515245u + 12345u;
 		nap_us(2000 + (r->seed >> 8) % 20000);
 		pid_t worker = daemon_worker(&r->bed.d);
-		int how = i % 10 == 3 ? SIGSEGV : i % 10 == 7 ? SIGABRT : SIGKILL;
+		int how = r->done % 10 == 3 ? SIGSEGV : r->done % 10 == 7 ? SIGABRT : SIGKILL;
 		r->killed_us = clock_boot_us();
 		if (worker <= 0 || kill(worker, how) != 0) {
 			r->killed_us = 0;
