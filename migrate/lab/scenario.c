@@ -82,7 +82,10 @@ static enum err boot_guests(struct lab *lab, struct why *why)
 		e = meet(lab, &lab->peer, &guest_peer, PLACE_PEER, until, why);
 	if (e == OK)
 		e = meet(lab, &lab->mover, &guest_mover, PLACE_SRC, until, why);
-	return e == OK ? guests_greet(&lab->peer, &lab->mover, why) : e;
+	if (e != OK)
+		return e;
+	progress("both guests run");
+	return guests_greet(&lab->peer, &lab->mover, why);
 }
 
 // Is what is tested there? All rings of both guests are packed, or none is.
