@@ -318,6 +318,12 @@ void store_close(struct store *s)
 	free(s);
 }
 
+void store_leave(struct store *s)
+{
+	sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	store_close(s);
+}
+
 int store_lock_fd(const struct store *s)
 {
 	return s->lock_fd;

@@ -42,6 +42,7 @@ struct store_opened {
 // why if another daemon has it.
 enum err store_open(struct store **out, const char *dir, enum store_durability dur, struct store_opened *how, struct why *why);
 void store_close(struct store *s); // truncates the WAL; NULL is fine
+void store_leave(struct store *s); // to a successor who waits: the WAL stays as it is, nothing is synced
 
 // A life that several processes have, one after the other, and a custodian that outlives them (a keeper): its connections
 // go on.

@@ -32,7 +32,6 @@
 	X(leave_told, "it is fit, nothing was done for it")                                           \
 	X(leave_quiet, "no ring is touched any more")                                                 \
 	X(leave_closed, "the store is closed")                                                        \
-	X(leave_said, "the keeper has heard it")                                                      \
 	/* and the candidate, which passes adopt_told to adopt_run, too */                            \
 	X(cand_told, "it has the rows")                                                               \
 	X(cand_judged, "it has found itself fit")                                                     \

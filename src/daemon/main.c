@@ -206,7 +206,6 @@ static void leave(struct life *l)
 {
 	vd_leave(l->vd);
 	kept_leave(l->kept);
-	crash_here(CRASH_leave_said);
 	_exit(0);
 }
 

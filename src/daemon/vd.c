@@ -277,7 +277,7 @@ void vd_leave(struct vd *vd)
 	vd->ending = true;
 	dp_stop(vd->dp);
 	crash_here(CRASH_leave_quiet);
-	store_close(vd->store);
+	store_leave(vd->store);
 	crash_here(CRASH_leave_closed);
 	lease_close(vd->lease);
 }
