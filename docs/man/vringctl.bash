@@ -28,7 +28,7 @@ _vringctl() {
 		esac
 		list+=" --control --json --help --version"
 	elif ((n == 0)); then
-		list="status ports rings features explain fdb stats events migration announce wait port drain undrain log-level store"
+		list="status ports rings features explain fdb stats events migration announce wait port drain undrain log-level upgrade store"
 	else
 		case $verb:$n in
 		port:1) list="add del set release unpin" ;;
@@ -40,6 +40,7 @@ _vringctl() {
 		port:*) [[ ${words[1]} == set ]] && list="label= guest= group= hold-ms= hold-bytes= mac= filter= max-macs= rate-in= rate-out= sessions= peer-uid=" ;;
 		ports:1 | rings:1 | features:1 | explain:1 | stats:1 | migration:1 | announce:1 | wait:1 | drain:1 | undrain:1) list=$(_vringctl_ids) ;;
 		wait:2) list="listening connecting negotiating prepared running stopped draining parked failed" ;;
+		upgrade:1) COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		log-level:1) list="error warn info debug" ;;
 		esac
 	fi
