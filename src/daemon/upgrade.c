@@ -14,6 +14,7 @@
 
 #include "base/crash.h"
 #include "base/fd.h"
+#include "base/lease.h"
 #include "daemon/core.h"
 #include "daemon/kept.h"
 
@@ -280,6 +281,19 @@ bool vd_upgrading(const struct vd *vd)
 {
 	const struct upgrade *u = vd->upgrade;
 	return u && (u->rows >= 0 || u->pair >= 0);
+}
+
+void vd_leave(struct vd *vd)
+{
+	if (vd->macs_timer && timer_armed(vd->macs_timer))
+		vd_macs_flush(vd);
+	vd_migrations_flush(vd);
+	vd->ending = true;
+	dp_stop(vd->dp);
+	crash_here(CRASH_leave_quiet);
+	store_leave(vd->store);
+	crash_here(CRASH_leave_closed);
+	lease_close(vd->lease);
 }
 
 bool vd_leaving(const struct vd *vd)

@@ -11,10 +11,8 @@
 
 #include "base/bits.h"
 #include "base/clock.h"
-#include "base/crash.h"
 #include "base/fd.h"
 #include "base/guard.h"
-#include "base/lease.h"
 #include "base/nudge.h"
 #include "daemon/core.h"
 #include "daemon/kept.h"
@@ -267,19 +265,6 @@ void vd_free(struct vd *vd)
 	free(vd->runtime_dir);
 	free(vd->end_with_port);
 	free(vd);
-}
-
-void vd_leave(struct vd *vd)
-{
-	if (vd->macs_timer && timer_armed(vd->macs_timer))
-		vd_macs_flush(vd);
-	vd_migrations_flush(vd);
-	vd->ending = true;
-	dp_stop(vd->dp);
-	crash_here(CRASH_leave_quiet);
-	store_leave(vd->store);
-	crash_here(CRASH_leave_closed);
-	lease_close(vd->lease);
 }
 
 static void on_idle(void *arg)
