@@ -2,7 +2,7 @@
 
 # Debian packages that a build, and the tests, need beyond a plain Debian 12.
 build_packages="cmake ninja-build gcc libc6-dev pkg-config libevent-dev libsqlite3-dev zlib1g-dev libjansson-dev libcmocka-dev"
-test_packages="qemu-system-x86 busybox-static iproute2 groff-base ca-certificates valgrind"
+test_packages="qemu-system-x86 busybox-static iproute2 groff-base ca-certificates valgrind spin"
 
 say() { printf '== %s\n' "$*" >&2; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
