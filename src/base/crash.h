@@ -51,6 +51,11 @@
 	X(ledger_filled, "all are but the first, and the ledger says where the batch ends")           \
 	X(ledger_shown, "the first is, too: the driver sees them, the ledger does not say so")          \
 	X(ledger_undone, "taking over: what was saved is back, the ledger does not say so")           \
+	/* the worker, a frame that is held */                                                        \
+	X(hold_written, "its bytes are there, and nothing says so")                                   \
+	X(hold_kept, "it is held, and its source does not know")                                      \
+	X(hold_moving, "some of what is held has another owner already")                              \
+	X(hold_given, "what was held is delivered, and still held")                                   \
 	/* the keeper; the worker is killed there */                                                  \
 	X(keep_stored, "a message is kept, and not forwarded")                                        \
 	X(keep_sent, "it is forwarded")                                                               \

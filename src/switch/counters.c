@@ -100,11 +100,12 @@ static unsigned vacant(const struct counters *c)
 	return DP_MAX_PORTS;
 }
 
-struct port_counters *counters_take(struct counters *c, const char *id, uint16_t *number)
+struct port_counters *counters_take(struct counters *c, const char *id, uint16_t *number, bool *went_on)
 {
 	unsigned i = 0;
 	while (i < DP_MAX_PORTS && !(is_of(c, i, id) && !c->used[i]))
 		i++;
+	*went_on = i != DP_MAX_PORTS;
 	if (i == DP_MAX_PORTS) {
 		i = vacant(c);
 		if (i == DP_MAX_PORTS)

@@ -30,8 +30,8 @@ struct port_counters { // of one port
 	uint64_t expired; // held frames that the control thread dropped: too old
 } __attribute__((aligned(64)));
 
-// Those of a port of that name, as an earlier process left them, or zeroes; *number is its number there. NULL: no room.
-struct port_counters *counters_take(struct counters *c, const char *id, uint16_t *number);
+// Those of a port of that name, as an earlier process left them (*went_on), or zeroes; *number is its number there. NULL: no room.
+struct port_counters *counters_take(struct counters *c, const char *id, uint16_t *number, bool *went_on);
 void counters_drop(struct counters *c, unsigned number); // the port is gone
 bool counters_left(const struct counters *c); // counters_leave was called
 

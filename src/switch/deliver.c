@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/crash.h"
 #include "switch/dp_int.h"
 
 static enum deliver drop_out(struct worker *w, struct dp_port *dst, enum dp_drop why)
@@ -22,7 +23,7 @@ void deliver_flush(struct worker *w)
 static enum deliver hold_put(struct worker *w, struct dp_port *dst, struct frame *f, bool forever)
 {
 	struct dp_port *src = f->src;
-	struct hold_rec rec = { .len = f->len, .src_port = src->index, .forever = forever, .hdr = f->hdr,
+	struct hold_rec rec = { .len = f->len, .src = src->number, .forever = forever, .hdr = f->hdr,
 				.until_us = clock_boot_us() + (uint64_t)atomic_load(&dst->hold_ms) * 1000,
 				.cut_done = frame_whole(f) ? f->cut_done : 0 };
 	bool first = !forever && atomic_load(&dst->hold.oldest_until_us) == 0;
@@ -32,6 +33,7 @@ static enum deliver hold_put(struct worker *w, struct dp_port *dst, struct frame
 	memcpy(to, f->head, f->head_len);
 	if (f->len > f->head_len && !gseg_read(f->segs, f->n_segs, f->skip + f->head_len, to + f->head_len, f->len - f->head_len))
 		memset(to + f->head_len, 0, f->len - f->head_len); // pieces were checked to be that long
+	hold_commit(&dst->hold);
 	if (first)
 		dp_note(dst, DP_NOTE_HOLD);
 	return DELIVERED;
@@ -231,20 +233,22 @@ void deliver_flood(struct worker *w, struct frame *f)
 
 // -- the hold empties -----------------------------------------------------------------------------------------------------------
 
-static enum deliver hold_deliver_first(struct worker *w, struct dp_port *port, struct hold_rec *rec)
+// *cut: how many parts of it are there.
+static enum deliver hold_deliver_first(struct worker *w, struct dp_port *port, const struct hold_rec *rec, uint16_t *cut)
 {
-	if (rec->src_port == port->index)
+	if (rec->src == port->number)
 		return drop_out(w, port, DP_DROP_HOLD_BACK);
 	if (!rec->forever && clock_boot_us() > rec->until_us)
 		return drop_out(w, port, DP_DROP_HOLD_OLD);
 	struct frame *f = &w->frame;
-	struct gseg seg = { .host = hold_bytes(rec), .gpa = 0, .len = rec->len };
+	const uint8_t *bytes = (const uint8_t *)(rec + 1);
+	struct gseg seg = { .host = bytes, .gpa = 0, .len = rec->len };
 	f->segs = &seg;
 	f->n_segs = 1;
 	f->skip = 0;
 	f->len = rec->len;
 	f->head_len = rec->len < DP_HEAD ? rec->len : DP_HEAD;
-	memcpy(f->head, hold_bytes(rec), f->head_len);
+	memcpy(f->head, bytes, f->head_len);
 	f->hdr = rec->hdr;
 	f->src = port;
 	f->src_pair = 0;
@@ -252,7 +256,7 @@ static enum deliver hold_deliver_first(struct worker *w, struct dp_port *port, s
 		return drop_out(w, port, DP_DROP_HEADER);
 	f->cut_done = rec->cut_done;
 	enum deliver res = ring_put(w, port, f, FULL_KEEP);
-	rec->cut_done = f->cut_done;
+	*cut = f->cut_done;
 	return res;
 }
 
@@ -263,19 +267,30 @@ void deliver_hold(struct worker *w, struct dp_port *port)
 	deliver_flush(w); // the lock order is hold, then ring
 	pthread_mutex_lock(&port->hold.lock);
 	bool all = atomic_load(&port->rx_pairs) != 0 && !atomic_load(&port->drain);
-	while (all) {
-		struct hold_rec *rec = hold_first(&port->hold);
+	struct hold_rec *rec = NULL;
+	uint16_t cut = 0;
+	for (unsigned n = 1; all; n++) {
+		rec = hold_first(&port->hold);
 		if (!rec)
 			break;
-		enum deliver res = hold_deliver_first(w, port, rec);
+		cut = rec->cut_done;
+		enum deliver res = hold_deliver_first(w, port, rec, &cut);
 		if (res == DELIVER_FULL) {
 			all = false; // its next kick brings us back
 			break;
 		}
 		atomic_fetch_add(res == DELIVERED ? &port->hold.counts->delivered : &port->hold.counts->dropped, 1);
 		hold_pop(&port->hold, &w->dp->hold_used);
+		if (n % DP_BATCH != 0)
+			continue;
+		deliver_flush(w); // what a death would repeat is bounded
+		hold_settle(&port->hold);
 	}
 	deliver_flush(w);
+	crash_here(CRASH_hold_given);
+	if (rec) // the receiver has seen its parts, and all in front of it
+		rec->cut_done = cut;
+	hold_settle(&port->hold);
 	if (all && atomic_load(&port->rx_pairs) != 0) {
 		atomic_store(&port->hold.gate, false);
 		dp_note(port, DP_NOTE_HOLD);

@@ -79,6 +79,30 @@ static void workers_stop(struct dp *dp, unsigned started)
 	}
 }
 
+// What the caller did not give. Held frames are found by a port's number, which is in the counters.
+static bool own_memory(struct dp *dp, struct why *why)
+{
+	dp->counters = dp->conf.counters;
+	dp->held = dp->conf.held;
+	if (dp->held && !dp->counters) {
+		ours(why, "held frames of an earlier process without its counters");
+		return false;
+	}
+	if (!dp->counters && counters_open(&dp->own_counters, -1, why) == OK)
+		dp->counters = dp->own_counters;
+	if (dp->counters && !dp->held && held_open(&dp->own_held, -1, dp->conf.hold_total, why) == OK)
+		dp->held = dp->own_held;
+	return dp->counters && dp->held;
+}
+
+static void own_free(struct dp *dp)
+{
+	counters_close(dp->own_counters);
+	held_close(dp->own_held);
+	fd_reset(&dp->notes_fd);
+	free(dp);
+}
+
 struct dp *dp_new(const struct dp_conf *conf, struct why *why)
 {
 	struct dp *dp = calloc(1, sizeof(*dp));
@@ -91,14 +115,10 @@ struct dp *dp_new(const struct dp_conf *conf, struct why *why)
 	dp->start_cycles = cycles_now();
 	dp->n_workers = conf->threads < 1 ? 1 : conf->threads > DP_MAX_THREADS ? DP_MAX_THREADS : conf->threads;
 	dp->notes_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	dp->counters = conf->counters;
-	if (!dp->counters && counters_open(&dp->own_counters, -1, why) != OK) {
-		fd_reset(&dp->notes_fd);
-		free(dp);
+	if (!own_memory(dp, why)) {
+		own_free(dp);
 		return NULL;
 	}
-	if (!dp->counters)
-		dp->counters = dp->own_counters;
 	unsigned made = 0, started = 0;
 	for (; dp->notes_fd >= 0 && made < dp->n_workers; made++) {
 		dp->worker[made] = worker_new(dp, made);
@@ -114,9 +134,7 @@ struct dp *dp_new(const struct dp_conf *conf, struct why *why)
 	workers_stop(dp, started);
 	for (unsigned i = 0; i < made; i++)
 		worker_free(dp->worker[i]);
-	counters_close(dp->own_counters);
-	fd_reset(&dp->notes_fd);
-	free(dp);
+	own_free(dp);
 	return NULL;
 }
 
@@ -134,9 +152,7 @@ void dp_free(struct dp *dp)
 	dp_stop(dp);
 	for (unsigned i = 0; i < dp->n_workers; i++)
 		worker_free(dp->worker[i]);
-	counters_close(dp->own_counters);
-	fd_reset(&dp->notes_fd);
-	free(dp);
+	own_free(dp);
 }
 
 int dp_notes_fd(const struct dp *dp)

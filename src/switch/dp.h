@@ -17,6 +17,7 @@
 struct dp;
 struct dp_port;
 struct counters;
+struct held;
 struct lease;
 struct vring;
 
@@ -29,6 +30,7 @@ struct dp_conf {
 	uint64_t hold_total; // bytes of held frames of all ports
 	struct lease *lease; // borrowed: each data thread holds its slot from start to end, and does nothing before; NULL: none
 	struct counters *counters; // borrowed: where ports and rings are counted; NULL: memory of our own
+	struct held *held; // borrowed, with counters: where held frames are; what an earlier process left is found; NULL: the same
 	bool general_only; // without the fast form (fast.c): for tests and for looking at it apart
 };
 

@@ -19,6 +19,7 @@
 #include "switch/ctr.h"
 #include "switch/dp.h"
 #include "switch/fdb.h"
+#include "switch/held.h"
 #include "switch/hold.h"
 
 #define DP_BATCH 64u
@@ -161,6 +162,7 @@ struct dp {
 	uint64_t start_us, start_cycles; // to tell how fast the cycle counter runs
 	_Atomic uint64_t hold_used; // bytes of all ports
 	struct counters *counters, *own_counters; // conf's, or our own
+	struct held *held, *own_held;
 	_Atomic unsigned stalled; // transmit rings that wait for a receiver
 };
 

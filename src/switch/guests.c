@@ -90,6 +90,7 @@ void dp_mac_move(struct dp_port *from, struct dp_port *to)
 
 struct by_mac {
 	struct dp_port *from, *to;
+	struct hold *moved;
 	uint64_t mac;
 };
 
@@ -99,27 +100,26 @@ static void move_one(void *arg, struct hold_rec *rec)
 	if (mac_key(hold_bytes(rec)) != m->mac)
 		return;
 	struct hold_rec copy = *rec;
-	uint8_t *to = hold_append(&m->to->hold, &copy, UINT64_MAX, &m->to->dp->hold_used, UINT64_MAX);
-	if (to)
+	uint8_t *to = hold_append(m->moved, &copy, UINT64_MAX, &m->to->dp->hold_used, UINT64_MAX);
+	if (to) {
 		memcpy(to, hold_bytes(rec), rec->len);
-	else
+		hold_commit(m->moved);
+	} else {
 		atomic_fetch_add(&m->from->hold.counts->dropped, 1);
+	}
 	hold_take_out(&m->from->hold, rec, &m->from->dp->hold_used);
 }
 
 void dp_hold_move_mac(struct dp_port *from, struct dp_port *to, uint64_t mac)
 {
 	if (from != to) {
-		struct by_mac m = { from, to, mac };
-		struct hold newer;
+		struct hold moved; // what `to` holds already is newer
+		struct by_mac m = { from, to, &moved, mac };
 		lock_two(from, to);
-		// what `to` holds already is newer: put it aside, append the moved frames, put it behind them
-		hold_init(&newer);
-		hold_splice(&to->hold, &newer);
+		hold_init_before(&moved, &to->hold);
 		hold_each(&from->hold, move_one, &m);
-		hold_splice(&to->hold, &newer);
-		hold_splice(&newer, &to->hold);
-		pthread_mutex_destroy(&newer.lock);
+		hold_splice(&moved, &to->hold);
+		pthread_mutex_destroy(&moved.lock);
 		if (atomic_load(&to->hold.frames))
 			atomic_store(&to->hold.gate, true);
 		hold_clock(&from->hold);

@@ -37,7 +37,7 @@ static uint16_t group_number(struct dp *dp, const char *net, const char *group)
 static void port_free(struct dp_port *port)
 {
 	struct dp *dp = port->dp;
-	hold_fini(&port->hold, &dp->hold_used);
+	hold_fini(&port->hold, &dp->hold_used, counters_left(dp->counters));
 	if (port->count)
 		counters_drop(dp->counters, port->number);
 	fd_reset(&port->tap_fd);
@@ -65,8 +65,11 @@ static struct dp_port *port_new(struct dp *dp, unsigned index, const struct dp_p
 	atomic_flag_clear(&port->in_bucket.lock);
 	atomic_flag_clear(&port->out_bucket.lock);
 	atomic_flag_clear(&port->flood_bucket.lock);
-	hold_init(&port->hold);
-	port->count = counters_take(dp->counters, c->id, &port->number);
+	bool went_on = false;
+	port->count = counters_take(dp->counters, c->id, &port->number, &went_on);
+	hold_init(&port->hold, dp->held, port->number);
+	if (port->count)
+		hold_adopt(&port->hold, &dp->hold_used, went_on);
 	for (unsigned i = 0; port->count && i < dp->n_workers; i++)
 		port->ctr[i] = &port->count->thread[i];
 	if (port->count)
@@ -183,6 +186,12 @@ enum err dp_port_add(struct dp *dp, const struct dp_port_conf *conf, struct dp_p
 			return ours(why, "the tap's descriptor can't be watched");
 		}
 		worker_ask_tx(dp_owner(port, 0), index, 0);
+	}
+	if (atomic_load(&port->hold.frames)) { // an earlier process held them, some for a pause that it did not end
+		pthread_mutex_lock(&port->hold.lock);
+		port_stamp_pause(port);
+		pthread_mutex_unlock(&port->hold.lock);
+		dp_note(port, DP_NOTE_HOLD);
 	}
 	*out = port;
 	return OK;

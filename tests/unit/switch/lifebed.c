@@ -15,6 +15,7 @@
 #include "base/lease.h"
 #include "net/eth.h"
 #include "switch/counters.h"
+#include "switch/held.h"
 
 void lb_open(struct lifebed *l, uint64_t features, uint16_t base)
 {
@@ -24,6 +25,7 @@ void lb_open(struct lifebed *l, uint64_t features, uint16_t base)
 	assert_int_equal(lease_make(&l->lease_fd, &why), OK);
 	assert_int_equal(ledgers_make(&l->ledger_fd, &why), OK);
 	assert_int_equal(counters_make(&l->counters_fd, &why), OK);
+	assert_int_equal(held_make(&l->held_fd, 64u << 20, &why), OK);
 	for (unsigned i = 0; i < 2; i++) {
 		frame_mac(l->mac[i], i + 1);
 		gb_driver(&l->g[i], features, base);
@@ -38,6 +40,7 @@ void lb_close(struct lifebed *l)
 	close(l->lease_fd);
 	close(l->ledger_fd);
 	close(l->counters_fd);
+	close(l->held_fd);
 }
 
 // The child. 0: all went well; else the line where it did not.
@@ -62,6 +65,7 @@ static void live(struct lifebed *l, int told, int end)
 	if (l->await)
 		MUST(lease_await_all(c.lease, 20000, &why) == OK);
 	MUST(counters_open(&c.counters, l->no_counters ? -1 : l->counters_fd, &why) == OK);
+	MUST(held_open(&c.held, l->no_held ? -1 : l->held_fd, 64u << 20, &why) == OK);
 	struct dp *dp = dp_new(&c, &why);
 	struct ledgers *ledgers;
 	MUST(dp && ledgers_open(&ledgers, l->ledger_fd, &why) == OK);
@@ -71,10 +75,13 @@ static void live(struct lifebed *l, int told, int end)
 		conf.n_macs = 1;
 		l->g[i].resume = l->lives != 0;
 		l->g[i].ledger = l->no_ledger ? NULL : ledgers_of(ledgers, i + 1);
+		conf.hold_ms = 60000;
 		gb_device(&l->g[i], dp, &conf);
+		if (i == 1 && l->stopped)
+			dp_port_rx_state(l->g[i].port, DP_RX_STOPPED);
 	}
 	for (unsigned q = 0; q < 2; q++) // who receives is there before anybody sends: nothing is held, which would die with us
-		for (unsigned i = 0; i < 2; i++)
+		for (unsigned i = 0; i < (l->stopped ? 1 : 2); i++)
 			dp_ring_publish(l->g[i].port, q, l->g[i].ring[q], l->g[i].kick[q], false);
 	MUST(write(told, &byte, 1) == 1);
 	while (read(end, &byte, 1) > 0)
@@ -84,6 +91,7 @@ static void live(struct lifebed *l, int told, int end)
 		gb_device_close(&l->g[i]);
 	dp_free(dp);
 	counters_close(c.counters);
+	held_close(c.held);
 	lease_close(c.lease);
 	ledgers_close(ledgers);
 	_exit(0);

@@ -18,7 +18,9 @@ struct lifebed {
 	unsigned lives; // begun so far
 	bool no_ledger; // packed rings have none that survives
 	bool no_counters; // each life counts for itself
-	int lease_fd, ledger_fd, counters_fd;
+	bool no_held; // so do held frames
+	bool stopped; // the second guest's rings are stopped in the next life
+	int lease_fd, ledger_fd, counters_fd, held_fd;
 };
 
 struct life {

@@ -6,8 +6,10 @@
 
 #include <cmocka.h>
 
+#include "switch/held.h"
 #include "switch/hold.h"
 
+static struct held *mem;
 static _Atomic uint64_t used;
 
 static bool put(struct hold *h, uint32_t no, uint32_t len, uint64_t limit, uint64_t all)
@@ -17,6 +19,7 @@ static bool put(struct hold *h, uint32_t no, uint32_t len, uint64_t limit, uint6
 	if (to) {
 		memset(to, 0xee, len);
 		memcpy(to, &no, 4);
+		hold_commit(h);
 	}
 	return to != NULL;
 }
@@ -28,6 +31,8 @@ static uint32_t pop(struct hold *h)
 	if (r) {
 		memcpy(&no, hold_bytes(r), 4);
 		hold_pop(h, &used);
+		if (no % 3 == 0) // a few at a time
+			hold_settle(h);
 	}
 	return no;
 }
@@ -36,7 +41,7 @@ static void test_order_over_chunks(void **state)
 {
 	(void)state;
 	struct hold h;
-	hold_init(&h);
+	hold_init(&h, mem, 0);
 	for (uint32_t i = 1; i <= 1000; i++)
 		assert_true(put(&h, i, 60 + i * 3, UINT64_MAX, UINT64_MAX)); // several chunks
 	assert_true(put(&h, 1001, 65549, UINT64_MAX, UINT64_MAX));
@@ -45,15 +50,17 @@ static void test_order_over_chunks(void **state)
 	assert_int_equal(pop(&h), 0);
 	assert_int_equal(used, 0);
 	assert_int_equal(h.bytes, 0);
-	hold_fini(&h, &used);
+	hold_settle(&h);
+	assert_null(h.head);
+	hold_fini(&h, &used, false);
 }
 
 static void test_limits(void **state)
 {
 	(void)state;
 	struct hold a, b;
-	hold_init(&a);
-	hold_init(&b);
+	hold_init(&a, mem, 0);
+	hold_init(&b, mem, 1);
 	unsigned n = 0;
 	while (put(&a, n + 1, 1000, 10000, UINT64_MAX))
 		n++;
@@ -62,8 +69,8 @@ static void test_limits(void **state)
 		n++;
 	assert_true(n < 20 && n > 15);
 	assert_true(used <= 20000);
-	hold_fini(&a, &used);
-	hold_fini(&b, &used);
+	hold_fini(&a, &used, false);
+	hold_fini(&b, &used, false);
 	assert_int_equal(used, 0);
 }
 
@@ -79,8 +86,8 @@ static void test_splice_and_take_out(void **state)
 {
 	(void)state;
 	struct hold a, b;
-	hold_init(&a);
-	hold_init(&b);
+	hold_init(&a, mem, 0);
+	hold_init(&b, mem, 1);
 	for (uint32_t i = 1; i <= 10; i++)
 		put(&a, i, 100, UINT64_MAX, UINT64_MAX);
 	for (uint32_t i = 11; i <= 20; i++)
@@ -97,8 +104,8 @@ static void test_splice_and_take_out(void **state)
 	assert_int_equal(pop(&b), 0);
 	put(&a, 5, 100, UINT64_MAX, UINT64_MAX);
 	assert_int_equal(pop(&a), 5);
-	hold_fini(&a, &used);
-	hold_fini(&b, &used);
+	hold_fini(&a, &used, false);
+	hold_fini(&b, &used, false);
 	assert_int_equal(used, 0);
 }
 
@@ -109,5 +116,10 @@ int main(void)
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_splice_and_take_out),
 	};
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	struct why why;
+	if (held_open(&mem, -1, 64u << 20, &why) != OK)
+		return 1;
+	int rc = cmocka_run_group_tests(tests, NULL, NULL);
+	held_close(mem);
+	return rc;
 }

@@ -17,6 +17,7 @@
 
 #define F_USUAL (UINT64_C(1) << 32 | UINT64_C(1) << 15 | UINT64_C(1) << 29 | UINT64_C(1) << 28)
 #define WINDOW 30u // on their way at a time: with as many that come twice they fit a receive ring
+#define BATCH 64u
 #define QUIET_MS 3000
 
 struct flow { // from one guest to the other
@@ -37,7 +38,7 @@ static void arrived(struct flow *f, int64_t no)
 		f->next++;
 	} else {
 		f->twice++;
-		if (++f->twice_now > 2 * WINDOW) // one that was repeated may be repeated by the next death
+		if (++f->twice_now > BATCH) // one that was repeated may be repeated by the next death
 			f->wrong = "came twice, and more than a batch did";
 	}
 }
@@ -152,8 +153,79 @@ static void test_without_ledger(void **state)
 	assert_true(found);
 }
 
+// Frames for a guest whose rings are stopped, over deaths of who holds them, and of who delivers them. Returns what was
+// wrong.
+static const char *held(enum crash_point point, unsigned nth, bool no_held)
+{
+	enum { N = 300 };
+	struct lifebed l;
+	struct flow f[2];
+	char plan[80];
+	memset(f, 0, sizeof(f));
+	snprintf(plan, sizeof(plan), "0:%s:%u", crash_name(point), nth);
+	lb_open(&l, F_USUAL, 0);
+	l.lease = l.await = true;
+	l.no_held = no_held;
+	bool giving = point == CRASH_hold_given || point == CRASH_frame_shown;
+	l.plan = giving ? NULL : plan;
+	l.stopped = true;
+	for (unsigned k = 0; k < 3; k++) { // held, with two deaths
+		struct life life = lb_life(&l);
+		uint64_t quiet = clock_boot_us() + QUIET_MS * 1000u;
+		while (!gb_wait_tx_done(&l.g[0], 0) || f[0].sent < (k + 1) * N / 3) {
+			if (f[0].sent < (k + 1) * N / 3 && vq_out(&l.g[0].q[1]) < WINDOW && lb_send(&l, 0, f[0].sent))
+				f[0].sent++;
+			if (lb_died(&life)) {
+				deaths++;
+				l.plan = NULL;
+				life = lb_life(&l);
+			} else if (clock_boot_us() > quiet) {
+				f[0].wrong = "is not taken: a ring stands still";
+				break;
+			}
+		}
+		lb_reap(&life, SIGKILL);
+		l.plan = giving ? NULL : plan;
+	}
+	l.stopped = false;
+	l.plan = giving ? plan : NULL;
+	for (unsigned k = 0; k < 3 && !f[0].wrong && f[0].next < N; k++) { // delivered, with two deaths
+		struct life life = lb_life(&l);
+		while (!f[0].wrong && f[0].next < N && take(&l, 1, &f[0], 500))
+			;
+		if (lb_died(&life))
+			deaths++;
+		else
+			lb_reap(&life, SIGKILL);
+		f[0].twice_now = 0;
+		if (k == 1)
+			l.plan = NULL;
+	}
+	if (!f[0].wrong && f[0].next < N)
+		f[0].wrong = "was lost in the end";
+	lb_close(&l);
+	return f[0].wrong;
+}
+
+static void test_held(void **state)
+{
+	(void)state;
+	static const struct {
+		enum crash_point point;
+		unsigned nth;
+	} rows[] = { { CRASH_hold_written, 1 }, { CRASH_hold_written, 50 }, { CRASH_hold_kept, 1 }, { CRASH_hold_kept, 70 },
+		     { CRASH_frame_returned, 2 }, { CRASH_hold_given, 1 }, { CRASH_frame_shown, 1 } };
+	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const char *wrong = held(rows[i].point, rows[i].nth, false);
+		if (wrong)
+			fail_msg("%s:%u: a frame %s", crash_name(rows[i].point), rows[i].nth, wrong);
+	}
+	assert_non_null(held(CRASH_hold_kept, 70, true)); // the control
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_every_point), cmocka_unit_test(test_without_ledger) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_every_point), cmocka_unit_test(test_without_ledger),
+					     cmocka_unit_test(test_held) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
