@@ -16,6 +16,7 @@
 #include "timeline/timeline.h"
 
 struct counters;
+struct held;
 struct kept;
 struct upgrade;
 struct lease;
@@ -108,6 +109,7 @@ struct vd {
 	struct kept *kept; // NULL: there is no keeper
 	struct lease *lease;
 	struct counters *counters; // NULL: what is counted, too
+	struct held *held; // NULL: and frames that are held
 	struct upgrade *upgrade; // NULL: there is no keeper
 	int config_fd; // what was read from configuration files, for a candidate; -1: none
 	struct ledgers *ledgers; // NULL: places of packed rings die with us
@@ -141,7 +143,7 @@ bool log_rate_allows(struct log_rate *rate); // the same bound for what is no li
 #define REOPEN_MOST_S 16
 
 // pages.c
-enum err pages_open(struct vd *vd, struct why *why);
+enum err pages_open(struct vd *vd, uint64_t hold_total, struct why *why);
 void pages_close(struct vd *vd);
 // upgrade.c
 enum err upgrade_init(struct vd *vd, struct why *why);

@@ -162,6 +162,7 @@ void identity_resumed(struct port *p)
 {
 	dp_port_rx_state(p->dp, DP_RX_PAUSED);
 	claim_configured(p);
+	dp_hold_move(p->dp, p->dp); // what the last worker held for it
 	p->home = true;
 	p->lost_any = false;
 	p->stopped_us = 0;

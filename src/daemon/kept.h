@@ -15,6 +15,7 @@
 
 #define KEPT_DRAINED ":drained" // ids of ports that an operator drained
 #define KEPT_LOCK ":lock" // the store's
+#define KEPT_HELD ":held" // frames
 #define KEPT_COUNTERS ":counters"
 #define KEPT_LEDGERS ":ledgers" // places of packed rings
 #define KEPT_LEASE ":lease" // who may touch rings

@@ -1,4 +1,4 @@
-// Shared pages that outlive a worker: who may touch rings, where packed rings stand, what was counted. The first worker makes each and puts it
+// Shared pages that outlive a worker: who may touch rings, where packed rings stand, what was counted, frames that are held. The first worker makes each and puts it
 // with the keeper; the ones after it find it there.
 #include "base/crash.h"
 #include "base/fd.h"
@@ -7,6 +7,7 @@
 #include "daemon/kept.h"
 #include "guest/ledger.h"
 #include "switch/counters.h"
+#include "switch/held.h"
 
 // Nothing is built on rings before the last worker is known to be gone, whatever it is that keeps it.
 #define LEASE_WAIT_MS 10000
@@ -64,18 +65,39 @@ static enum err open_counters(struct vd *vd, struct why *why)
 	return e;
 }
 
-enum err pages_open(struct vd *vd, struct why *why)
+// Frames that are held. Another version's can't be read: they are lost, and counted by nobody.
+static enum err open_held(struct vd *vd, uint64_t total, struct why *why)
+{
+	int fd = kept_take(vd->kept, KEPT_HELD);
+	enum err e = fd >= 0 ? held_open(&vd->held, fd, total, why) : REFUSED;
+	if (e == REFUSED && fd >= 0) {
+		log_warn("%s: held frames are lost", why->text);
+		kept_drop(vd->kept, KEPT_HELD);
+		fd_reset(&fd);
+	}
+	if (e == REFUSED && (e = held_make(&fd, total, why)) == OK) {
+		kept_put(vd->kept, KEPT_HELD, fd, false);
+		e = held_open(&vd->held, fd, total, why);
+	}
+	fd_reset(&fd);
+	return e;
+}
+
+enum err pages_open(struct vd *vd, uint64_t hold_total, struct why *why)
 {
 	if (!vd->kept)
 		return OK;
 	enum err e = open_lease(vd, why);
 	if (e == OK)
 		e = open_ledgers(vd, why);
-	return e == OK ? open_counters(vd, why) : e;
+	if (e == OK)
+		e = open_counters(vd, why);
+	return e == OK ? open_held(vd, hold_total, why) : e;
 }
 
 void pages_close(struct vd *vd)
 {
+	held_close(vd->held);
 	counters_close(vd->counters);
 	ledgers_close(vd->ledgers);
 	lease_close(vd->lease);

@@ -122,11 +122,11 @@ static void leave(struct upgrade *u)
 		refused(u, why.text);
 		return;
 	}
-	if (n && u->tries++ < HELD_TRIES) { // they are in our memory; most wait for hold-ms at most
+	if (n && !vd->held && u->tries++ < HELD_TRIES) { // they are in our memory; most wait for hold-ms at most
 		timer_arm(u->timer, HELD_US);
 		return;
 	}
-	if (n)
+	if (n && !vd->held)
 		log_warn("upgrade: %llu held frames are lost", (unsigned long long)n);
 	u->leaving = true;
 	if (u->fn)

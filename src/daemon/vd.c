@@ -110,11 +110,12 @@ static enum err open_parts(struct vd *vd, const struct vd_conf *conf, struct why
 		log_warn("store: the database was unusable (%s) and was set aside as %s; starting with an empty one",
 			 vd->opened.aside_why.text, vd->opened.aside_path);
 	struct dp_conf dp = conf->dp;
-	e = pages_open(vd, why);
+	e = pages_open(vd, conf->dp.hold_total, why);
 	if (e != OK)
 		return e;
 	dp.lease = vd->lease;
 	dp.counters = vd->counters;
+	dp.held = vd->held;
 	vd->dp = dp_new(&dp, why);
 	if (!vd->dp)
 		return OURS;
