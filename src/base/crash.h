@@ -75,7 +75,18 @@ void crash_set_life(unsigned n);
 // In the place of the environment: NULL or "" for none. REFUSED: it is not written as above.
 enum err crash_plan(const char *plan, struct why *why);
 
+// And what really goes wrong, each time: VRINGD_POISON in the environment names a file, looked at anew each time, of lines
+//   WHERE PORT NUMBER HOW
+// WHERE: message (NUMBER is the request), attached and detached (the same, only while its rings are in the datapath or are not), adopt (a connection is built from its rows), region (one of its descriptors is mapped),
+// run (its rings are looked at), tx and rx (a ring has something, or is given something). HOW: segv, abort, ill, exit, loop, sleep
+// (for ever), stop (SIGSTOP), kill (SIGKILL).
+void crash_poisoned(const char *where, const char *port, unsigned number);
+
 #ifdef VRINGD_CRASH_POINTS
+static inline void crash_poison(const char *where, const char *port, unsigned number)
+{
+	crash_poisoned(where, port, number);
+}
 // Here this process dies, if it shall.
 static inline void crash_here(enum crash_point p)
 {
@@ -94,6 +105,12 @@ static inline void crash_life(unsigned n)
 	crash_set_life(n);
 }
 #else
+static inline void crash_poison(const char *where, const char *port, unsigned number)
+{
+	(void)where;
+	(void)port;
+	(void)number;
+}
 static inline void crash_here(enum crash_point p)
 {
 	(void)p;

@@ -47,9 +47,10 @@ void guard_del(void *addr)
 	pthread_mutex_unlock(&slots_lock);
 }
 
+static struct sigaction before; // whose SIGBUS it was
+
 static void on_sigbus(int signo, siginfo_t *info, void *context)
 {
-	(void)context;
 	uintptr_t at = (uintptr_t)info->si_addr;
 	unsigned n = atomic_load(&slots_used);
 	for (unsigned i = 0; i < n; i++) {
@@ -64,7 +65,11 @@ static void on_sigbus(int signo, siginfo_t *info, void *context)
 		atomic_store(atomic_load(&slots[i].broken), true);
 		return;
 	}
-	signal(signo, SIG_DFL); // not guest memory: the same instruction faults again, now for good
+	// not guest memory: somebody else's, or the same instruction faults again, now for good
+	if (before.sa_flags & SA_SIGINFO)
+		before.sa_sigaction(signo, info, context);
+	else
+		signal(signo, SIG_DFL);
 }
 
 int guard_install(void)
@@ -72,7 +77,7 @@ int guard_install(void)
 	struct sigaction sa;
 	memset(&sa, 0, sizeof(sa));
 	sa.sa_sigaction = on_sigbus;
-	sa.sa_flags = SA_SIGINFO | SA_NODEFER;
+	sa.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK;
 	sigemptyset(&sa.sa_mask);
-	return sigaction(SIGBUS, &sa, NULL);
+	return sigaction(SIGBUS, &sa, &before);
 }

@@ -11,7 +11,8 @@
 // hugetlbfs a larger one). False: the table is full (the mapping works, but is not guarded, and must be refused).
 bool guard_add(void *addr, size_t len, size_t page, _Atomic bool *broken);
 void guard_del(void *addr);
-// Install the handler, once per process; a fault outside guarded mappings takes the default action. -1 with errno on failure.
+// Install the handler, once per process; a fault outside guarded mappings goes to whoever had the signal before, or takes the
+// default action. -1 with errno on failure.
 int guard_install(void);
 
 #endif

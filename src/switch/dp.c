@@ -37,6 +37,7 @@ static struct worker *worker_new(struct dp *dp, unsigned index)
 	memset(w, 0, sizeof(*w));
 	w->dp = dp;
 	w->index = index;
+	w->flight = &flight_page()->thread[index];
 	w->inject_tail = &w->inject_head;
 	pthread_mutex_init(&w->inject_lock, NULL);
 	w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -51,10 +52,10 @@ static struct worker *worker_new(struct dp *dp, unsigned index)
 
 static int worker_start(struct worker *w)
 {
-	// signals are the control thread's; SIGBUS is delivered to the thread that faults
+	// signals are the control thread's; but those of a fault are delivered to the thread that faults
 	sigset_t all, old;
 	sigfillset(&all);
-	sigdelset(&all, SIGBUS);
+	flight_unblock(&all);
 	pthread_sigmask(SIG_BLOCK, &all, &old);
 	int rc = pthread_create(&w->thread, NULL, worker_main, w);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);

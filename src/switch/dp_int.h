@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "flight/flight.h"
 #include "guest/ring.h"
 #include "net/eth.h"
 #include "net/vnet.h"
@@ -34,6 +35,7 @@ _Static_assert(DP_BITMAP_WORDS <= 64, "a word says which of them are not 0");
 struct dp_net;
 
 struct dp_queue { // one ring of a vhost-user port
+	uint64_t tag; // FLIGHT_AT without the position
 	_Atomic(struct vring *) ring; // published, or NULL
 	_Atomic bool discard;
 	atomic_flag lock; // receive rings with more than one data thread: held for a batch
@@ -128,7 +130,8 @@ struct worker {
 	_Atomic unsigned polled_rings; // rings without a kick descriptor
 	unsigned n_stalled;
 	uint32_t now_s;
-	_Atomic uint64_t turns, wakeups;
+	_Atomic uint64_t wakeups;
+	struct flight_thread *flight; // what it has in hand, and its turns, for who must know when we are dead
 	_Atomic uint64_t busy_cycles;
 	bool tried; // this turn moved a frame, tried to, or was asked for: it counts as busy
 	pthread_mutex_t inject_lock;
@@ -240,6 +243,12 @@ static inline bool queue_stall(struct dp *dp, struct dp_queue *q, uint16_t to)
 	if (was && !is)
 		atomic_fetch_sub(&dp->stalled, 1);
 	return was;
+}
+
+// From here on the thread has that ring in hand: whatever goes wrong is the fault of who fills it.
+static inline void in_hand(struct worker *w, const struct dp_queue *q, const struct vring *r)
+{
+	flight_at(w->flight, q->tag | ring_mark(r, 0));
 }
 
 static inline struct dp_ctr *ctr_of(struct worker *w, struct dp_port *port)

@@ -210,9 +210,14 @@ static bool lock(struct worker *w, struct fast *f, unsigned i)
 	if (w->dp->n_workers == 1)
 		return true;
 	// whoever has a ring never waits for another one: two threads could wait for each other
+	if (!atomic_flag_test_and_set_explicit(&f->bucket[i].q->lock, memory_order_acquire))
+		return true;
+	if (i != 0)
+		return false;
+	flight_waits(w->flight, true);
 	while (atomic_flag_test_and_set_explicit(&f->bucket[i].q->lock, memory_order_acquire))
-		if (i != 0)
-			return false;
+		;
+	flight_waits(w->flight, false);
 	return true;
 }
 
@@ -223,9 +228,11 @@ static void unlock(struct worker *w, struct bucket *b)
 }
 
 // Buffers for the frames of a bucket, into f->to. Returns the number of the first frame of the batch that gets none.
-static unsigned reserve(struct fast *f, struct bucket *b, unsigned limit)
+static unsigned reserve(struct worker *w, struct fast *f, struct bucket *b, unsigned limit)
 {
 	struct vring *ring = b->ring;
+	in_hand(w, b->q, ring);
+	crash_poison("rx", b->port->id, 2 * b->pair);
 	unsigned avail = ring_pending(ring);
 	if (vring_broken(ring))
 		return b->n ? b->frame[0] : limit;
@@ -245,11 +252,12 @@ static unsigned reserve(struct fast *f, struct bucket *b, unsigned limit)
 }
 
 // Copy what goes to one destination; it is shown later.
-static void fill(struct fast *f, struct bucket *b, unsigned limit)
+static void fill(struct worker *w, struct fast *f, struct bucket *b, unsigned limit)
 {
 	struct gwrite_used used[DP_BATCH];
 	unsigned n = 0;
 	b->bytes = 0;
+	in_hand(w, b->q, b->ring);
 	if (f->n_buckets == 1) { // all in a row
 		gwrite_frames(b->ring, f->to, limit);
 		for (; n < limit; n++) {
@@ -345,17 +353,18 @@ unsigned fast_run(struct worker *w, struct dp_port *port, unsigned pair, struct 
 			break;
 		}
 		locked |= 1u << i;
-		n = reserve(f, &f->bucket[i], n);
+		n = reserve(w, f, &f->bucket[i], n);
 	}
 	for (unsigned i = 0; i < f->n_buckets; i++) {
 		if (locked & 1u << i)
-			fill(f, &f->bucket[i], n);
+			fill(w, f, &f->bucket[i], n);
 		else if (!f->bucket[i].ring)
 			swallow(w, f, port, &f->bucket[i], n);
 		else
 			f->bucket[i].n = 0;
 		bytes += f->bucket[i].n ? f->bucket[i].bytes : 0;
 	}
+	in_hand(w, q, r);
 	if (n) {
 		give_back(r, f->tx, n);
 		bool unlogged = gwrite_unlogged(r);

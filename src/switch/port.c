@@ -58,6 +58,7 @@ static struct dp_port *port_new(struct dp *dp, unsigned index, const struct dp_p
 	port->tap_fd = -1;
 	atomic_init(&port->rx_state, DP_RX_OFF);
 	for (unsigned q = 0; q < DP_RINGS; q++) {
+		port->q[q].tag = FLIGHT_AT(index, q, 0);
 		port->q[q].kick_fd = -1;
 		atomic_flag_clear(&port->q[q].lock);
 		atomic_init(&port->q[q].stall_port, FDB_NO_PORT);
@@ -171,6 +172,7 @@ enum err dp_port_add(struct dp *dp, const struct dp_port_conf *conf, struct dp_p
 	if (!port)
 		return ours(why, "no memory for a port");
 	dp_port_reconf(dp, port, conf);
+	flight_port(index, port->id);
 	atomic_store(&dp->port[index], port);
 	if (!net_join(port)) {
 		atomic_store(&dp->port[index], NULL);

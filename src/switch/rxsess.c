@@ -20,8 +20,10 @@ static void lock_ring(struct worker *w, struct dp_queue *q)
 		return;
 	// never wait for one ring while holding another: two threads could wait for each other
 	deliver_flush(w);
+	flight_waits(w->flight, true);
 	while (atomic_flag_test_and_set_explicit(&q->lock, memory_order_acquire))
 		;
+	flight_waits(w->flight, false);
 }
 
 static void unlock_ring(struct worker *w, struct dp_queue *q)
@@ -82,6 +84,8 @@ static void ring_broken(struct rxsess *s)
 void rxsess_flush(struct worker *w, struct rxsess *s)
 {
 	bool published = s->n != 0;
+	uint64_t from = atomic_load_explicit(&w->flight->at, memory_order_relaxed);
+	in_hand(w, s->q, s->ring);
 	publish(s);
 	if (s->frames) {
 		struct dp_counters *c = &ctr_of(w, s->port)->queue[s->pair];
@@ -93,6 +97,7 @@ void rxsess_flush(struct worker *w, struct rxsess *s)
 		vring_call_now(s->ring);
 	if (memory_gone(s->ring))
 		ring_broken(s);
+	flight_at(w->flight, from);
 	unlock_ring(w, s->q);
 }
 
@@ -201,7 +206,7 @@ static void take(struct rxsess *s, struct taken *t, uint32_t total)
 	ring_advance(r, t->places);
 }
 
-enum rxput rxsess_put(struct worker *w, struct rxsess *s, struct frame *f)
+static enum rxput put(struct worker *w, struct rxsess *s, struct frame *f)
 {
 	struct vring *r = s->ring;
 	struct taken t;
@@ -236,6 +241,16 @@ enum rxput rxsess_put(struct worker *w, struct rxsess *s, struct frame *f)
 	s->frames++;
 	s->bytes += f->len;
 	return RX_OK;
+}
+
+enum rxput rxsess_put(struct worker *w, struct rxsess *s, struct frame *f)
+{
+	uint64_t from = atomic_load_explicit(&w->flight->at, memory_order_relaxed);
+	in_hand(w, s->q, s->ring);
+	crash_poison("rx", s->port->id, 2 * s->pair);
+	enum rxput res = put(w, s, f);
+	flight_at(w->flight, from);
+	return res;
 }
 
 bool rxsess_wait(struct worker *w, struct rxsess *s)

@@ -192,6 +192,7 @@ enum tx_result source_run(struct worker *w, struct dp_port *port, unsigned pair,
 		memory_gone(port, r);
 		return TX_IDLE;
 	}
+	in_hand(w, q, r);
 	unsigned avail = ring_pending(r);
 	if (memory_gone(port, r)) // what was read may be the zero page that stands in for it
 		return TX_IDLE;
@@ -206,6 +207,7 @@ enum tx_result source_run(struct worker *w, struct dp_port *port, unsigned pair,
 	}
 	if (!r->notify_off)
 		ring_notify(r, false, 0);
+	crash_poison("tx", port->id, 2 * pair + 1);
 	if (FAST_FORM && !w->dp->conf.general_only && !vring_broken(r) && fast_run(w, port, pair, r, avail))
 		return memory_gone(port, r) ? TX_IDLE : TX_MORE; // what it left is looked at in the next turn
 	struct batch b = { 0 };

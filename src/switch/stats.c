@@ -66,7 +66,7 @@ unsigned dp_thread_stats(const struct dp *dp, struct dp_thread_stats *out, unsig
 	double us_per_cycle = cycles ? (double)us / (double)cycles : 0;
 	for (unsigned i = 0; i < n; i++) {
 		const struct worker *w = dp->worker[i];
-		out[i] = (struct dp_thread_stats){ .turns = atomic_load(&w->turns), .wakeups = atomic_load(&w->wakeups),
+		out[i] = (struct dp_thread_stats){ .turns = atomic_load(&w->flight->beat), .wakeups = atomic_load(&w->wakeups),
 						   .busy_cycles = atomic_load(&w->busy_cycles), .tid = atomic_load(&w->tid) };
 		out[i].busy_us = (uint64_t)((double)out[i].busy_cycles * us_per_cycle);
 	}

@@ -51,6 +51,7 @@ bool tap_run(struct worker *w, struct dp_port *port)
 	const uint64_t parts = w->parts;
 	if (atomic_load_explicit(&port->tap_gone, memory_order_relaxed))
 		return false;
+	flight_at(w->flight, port->q[1].tag);
 	for (unsigned i = 0; i < DP_BATCH && w->parts - parts < DP_CUT_FRAMES; i++) {
 		ssize_t n = read(port->tap_fd, w->tap_buf, sizeof(w->tap_buf));
 		if (n < 0) {

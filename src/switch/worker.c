@@ -133,6 +133,7 @@ static bool take_asked(struct worker *w)
 	if (!atomic_load_explicit(&w->asked, memory_order_relaxed) || !atomic_exchange(&w->asked, false))
 		return false;
 	w->tried = true;
+	flight_at(w->flight, 0);
 	for (unsigned i = 0; i < DP_BITMAP_WORDS; i++) {
 		if (atomic_load_explicit(&w->ask_tx[i], memory_order_relaxed))
 			w->pend_tx[i] |= atomic_exchange(&w->ask_tx[i], 0), w->pend_words |= UINT64_C(1) << i;
@@ -279,8 +280,8 @@ static void work(struct worker *w, uint64_t from)
 		if (w->n_sess)
 			deliver_flush(w);
 		quiescent(w);
-		uint64_t turns = atomic_load_explicit(&w->turns, memory_order_relaxed);
-		atomic_store_explicit(&w->turns, turns + 1, memory_order_relaxed);
+		uint64_t beat = atomic_load_explicit(&w->flight->beat, memory_order_relaxed);
+		atomic_store_explicit(&w->flight->beat, beat + 1, memory_order_relaxed);
 		count_turn(w, &from);
 		if (more || atomic_load_explicit(&w->asked, memory_order_relaxed)) {
 			empty = 0;
@@ -314,6 +315,7 @@ void *worker_main(void *arg)
 	prctl(PR_SET_NAME, name);
 	prctl(PR_SET_TIMERSLACK, 1000UL); // a 50 us stall must not become 100
 	w->tid = (int)syscall(SYS_gettid);
+	flight_here(w->index);
 	struct epoll_event ev[EVENTS];
 	struct lease *lease = w->dp->conf.lease;
 	if (lease && !lease_take(lease, w->index, &w->stop))
@@ -329,6 +331,7 @@ void *worker_main(void *arg)
 		if (n < 0 && errno != EINTR)
 			sched_yield();
 		atomic_store_explicit(&w->cpu, sched_getcpu(), memory_order_relaxed);
+		flight_awake(w->flight);
 		online(w);
 		w->now_s = clock_coarse_s();
 		w->tried = n > 0;
@@ -343,6 +346,7 @@ void *worker_main(void *arg)
 		work(w, turn_from);
 		w->armed_us = clock_boot_us();
 		offline(w);
+		flight_asleep(w->flight);
 	}
 	nudge_end();
 	if (lease)
