@@ -81,6 +81,18 @@ static void adopt(void *arg, struct kept_conn *c)
 		give_up(vd, c, "its port is gone");
 		return;
 	}
+	if (p->parked[0]) {
+		if (row)
+			blamed_signal(p, &row->snap, c);
+		give_up(vd, c, "its port is parked");
+		return;
+	}
+	if (c->about.deaths >= BLAME_CLOSE) {
+		blamed_quarantine(vd, c);
+		give_up(vd, c, c->pending ? "its message ended one worker after the other" : "one worker after the other died of that");
+		return;
+	}
+	p->safe = p->safe || c->about.deaths >= BLAME_SAFE;
 	if (!row && !r->short_of_memory && c->n_refs == 0) { // it has changed nothing yet
 		port_on_kept(p, c);
 		return;
@@ -92,6 +104,13 @@ static void adopt(void *arg, struct kept_conn *c)
 	}
 	kept_release_fds(c);
 	port_add_session(p, s);
+}
+
+static void adopt_one(void *arg, struct kept_conn *c)
+{
+	flight_take(FLIGHT_ADOPTION, c->id, 0, c->about.port);
+	adopt(arg, c);
+	flight_done();
 }
 
 static void refuse_all(void *arg, struct kept_conn *c)
@@ -129,6 +148,19 @@ static void keep_ledgers(struct vd *vd)
 	ledgers_keep_only(vd->ledgers, e.epoch, e.n);
 }
 
+static void each_session(struct vd *vd, void (*fn)(struct session *s))
+{
+	for (unsigned i = 0; i < vd->n_ports; i++)
+		for (unsigned k = 0; k < PORT_MAX_SESSIONS; k++) {
+			struct session *s = vd->port[i]->session[k];
+			if (!s)
+				continue;
+			flight_take(FLIGHT_ADOPTION, s->epoch, 0, vd->port[i]->spec.id);
+			fn(s);
+			flight_done();
+		}
+}
+
 void adopt_connections(struct vd *vd)
 {
 	struct rows r = { .vd = vd };
@@ -143,7 +175,7 @@ void adopt_connections(struct vd *vd)
 	}
 	keep_ledgers(vd);
 	crash_here(CRASH_adopt_opened);
-	kept_each(vd->kept, adopt, &r);
+	kept_each(vd->kept, adopt_one, &r);
 	crash_here(CRASH_adopt_built);
 	for (unsigned i = 0; i < r.n; i++) {
 		if (!kept_find(vd->kept, r.row[i]->snap.epoch))
@@ -151,15 +183,10 @@ void adopt_connections(struct vd *vd)
 		free(r.row[i]);
 	}
 	free(r.row);
-	for (unsigned i = 0; i < vd->n_ports; i++)
-		for (unsigned k = 0; k < PORT_MAX_SESSIONS; k++)
-			if (vd->port[i]->session[k])
-				session_resume(vd->port[i]->session[k]);
-	for (unsigned i = 0; i < vd->n_ports; i++)
-		for (unsigned k = 0; k < PORT_MAX_SESSIONS; k++)
-			if (vd->port[i]->session[k])
-				session_resume_tx(vd->port[i]->session[k]);
+	each_session(vd, session_resume);
+	each_session(vd, session_resume_tx);
 	crash_here(CRASH_adopt_run);
+	blamed_settle(vd);
 	for (unsigned i = 0; i < vd->n_ports; i++)
 		vd->port[i]->told = port_state(vd->port[i]);
 }

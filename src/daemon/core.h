@@ -12,6 +12,7 @@
 #include "daemon/spec.h"
 #include "daemon/vd.h"
 #include "dev/dev.h"
+#include "flight/blame.h"
 #include "loop/loop.h"
 #include "timeline/timeline.h"
 
@@ -42,6 +43,8 @@ struct session {
 	bool unstored; // its rows are behind: nobody could go on with it
 	bool fatal; // and for this the connection ends
 	bool resuming; // its rings go on where an earlier worker had them
+	bool suspect; // its message, or taking it over, ended workers: tried once more, with the port's datapath off
+	bool had; // an earlier worker had its rings in the datapath
 	bool in_use; // identity was told that the guest runs here
 	bool ran; // rings ran at some time
 	uint32_t began; // rings that were started at some time
@@ -76,6 +79,8 @@ struct port {
 	struct why failed; // text "": not failed
 	struct timer *reopen; // a failed port is opened again: armed by port_tell when it fails, by each try that fails
 	unsigned reopens;
+	char parked[BLAME_TEXT]; // why; "": it is not
+	bool safe; // no ring goes to the datapath: see session.suspect
 	char last_refusal[2 * WHY_MAX];
 	bool refused; // of the last connection, which is over: a refusal ended it, or kept it from running
 	char cut_for[WHY_MAX]; // why we ended it; "": we did not
@@ -113,6 +118,7 @@ struct vd {
 	struct upgrade *upgrade; // NULL: there is no keeper
 	int config_fd; // what was read from configuration files, for a candidate; -1: none
 	struct ledgers *ledgers; // NULL: places of packed rings die with us
+	const struct blame_page *blame; // NULL: there is no keeper
 	struct store_opened opened;
 	char *state_dir, *runtime_dir;
 	char *end_with_port;
@@ -150,6 +156,15 @@ enum err upgrade_init(struct vd *vd, struct why *why);
 void upgrade_free(struct vd *vd);
 // vd_ports.c
 void vd_drained_restore(struct vd *vd);
+// blamed.c: what follows from deaths of workers
+void blamed_open(struct vd *vd); // from here on a death of ours can be told to be somebody's fault
+void blamed_port_new(struct port *p);
+void blamed_tell(struct vd *vd); // events of ports that are parked since
+void blamed_signal(struct port *p, const struct snap *snap, const struct kept_conn *kept); // the ring's err descriptor
+void blamed_quarantine(struct vd *vd, const struct kept_conn *c);
+void blamed_tried(struct session *s); // what it was suspected for is done, and we live
+void blamed_settle(struct vd *vd); // connections were taken over
+enum err blamed_release(struct port *p, struct why *why);
 // port_state.c
 void port_tell(struct port *p); // enter an event if the state changed
 // port.c
@@ -160,6 +175,7 @@ void port_on_kept(struct port *p, struct kept_conn *c); // one that the keeper h
 void port_add_session(struct port *p, struct session *s); // there is room; s has its peer
 bool port_full(const struct port *p); // as many front ends as there can be
 void port_session_over(struct port *p, struct session *s); // frees it
+enum err port_open(struct port *p, struct why *why); // its socket or tap; of a parked tap a place only
 void port_next_session(struct port *p); // give the datapath the rings of whoever waits for it
 void port_arm_hold(struct port *p);
 void port_dp_conf(const struct port_spec *s, struct dp_port_conf *out); // tap_fd is left -1
@@ -178,6 +194,7 @@ struct session *session_new(struct port *p, int fd, struct kept_conn *kept, stru
 struct session *session_adopt(struct port *p, struct kept_conn *kept, const struct store_connection *row, struct why *why);
 void session_resume(struct session *s);
 void session_resume_tx(struct session *s); // of all sessions after session_resume of all
+void session_trusted(struct session *s); // the port's datapath is on again
 void session_free(struct session *s);
 void session_attach(struct session *s); // give the datapath what is wanted
 void session_close(struct session *s, const char *reason);

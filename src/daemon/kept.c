@@ -270,6 +270,11 @@ void kept_drop(struct kept *k, const char *name)
 	say(k, (struct kp_head){ .type = KP_DROP, .len = (uint32_t)strlen(name) }, name, NULL);
 }
 
+void kept_release(struct kept *k, const char *port)
+{
+	say(k, (struct kp_head){ .type = KP_RELEASE, .len = (uint32_t)strlen(port) }, port, NULL);
+}
+
 void kept_connected(struct kept *k, const char *port, int fd)
 {
 	say(k, (struct kp_head){ .type = KP_OPEN, .n_fds = 1, .len = (uint32_t)strlen(port) }, port, &fd);

@@ -58,6 +58,7 @@ void kept_put(struct kept *k, const char *name, int fd, bool listens); // a copy
 void kept_drop(struct kept *k, const char *name);
 void kept_connected(struct kept *k, const char *port, int fd); // takes fd: a connection of that port, told by on_conn
 void kept_serving(struct kept *k);
+void kept_release(struct kept *k, const char *port); // it is parked no more, whatever its deaths
 void kept_end(struct kept *k); // this process ends on purpose
 // Have the program that is open as exe (borrowed) started as a candidate for our place. fn is told its pair, which is fn's, or -1
 // and the reason. exe -1: end the one that there is.

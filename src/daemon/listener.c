@@ -220,7 +220,7 @@ enum err port_open_socket(struct port *p, struct why *why)
 	p->retry = timer_new(p->vd->loop, on_retry, p);
 	if (!p->retry)
 		return ours(why, "no memory");
-	if (!adopt_expects(p))
+	if (!adopt_expects(p) && !p->parked[0])
 		timer_arm(p->retry, 0);
 	return OK;
 }

@@ -122,6 +122,11 @@ void msgsrc_free(struct msgsrc *src)
 		src->free(src);
 }
 
+bool msgsrc_waits(const struct msgsrc *src)
+{
+	return src->waits;
+}
+
 bool msgsrc_hung_up(const struct msgsrc *src)
 {
 	return src->hung_up && src->hung_up(src);

@@ -31,10 +31,14 @@ void msgsrc_free(struct msgsrc *src);
 // of a newer connection.
 bool msgsrc_hung_up(const struct msgsrc *src);
 
+// A message is there that an earlier worker left undone, and was not handled yet.
+bool msgsrc_waits(const struct msgsrc *src);
+
 // What both kinds begin with.
 struct msgsrc {
 	void (*free)(struct msgsrc *src);
 	bool (*hung_up)(const struct msgsrc *src); // NULL: never
+	bool waits;
 	const struct msgsrc_user *user;
 	void *arg;
 	bool inside, dead; // in a callback; freed there

@@ -6,6 +6,7 @@
 #include "base/crash.h"
 #include "base/fd.h"
 #include "daemon/msgsrc.h"
+#include "flight/flight.h"
 #include "loop/loop.h"
 
 struct kept_src {
@@ -74,6 +75,7 @@ static void on_message(void *arg, struct kp_packet *p)
 	}
 	bool brought = msg.n_fds > 0;
 	s->base.inside = true;
+	flight_take(FLIGHT_MESSAGE, s->conn->id, msg.seq, s->conn->about.port);
 	s->base.user->message(s->base.arg, &msg, &reply);
 	if (!s->base.dead) {
 		done(s, &msg, &reply, brought);
@@ -84,6 +86,7 @@ static void on_message(void *arg, struct kp_packet *p)
 			s->base.user->end(s->base.arg, false, "refused, see above");
 		}
 	}
+	flight_done();
 	s->base.inside = false;
 	if (s->base.dead)
 		release(&s->base);
@@ -104,6 +107,7 @@ static void on_late(void *arg)
 	struct kept_src *s = arg;
 	struct kp_packet *p = s->conn->pending;
 	s->conn->pending = NULL;
+	s->base.waits = false;
 	on_message(s, p);
 	kp_drop(p);
 	free(p);
@@ -116,7 +120,7 @@ struct msgsrc *msgsrc_kept_new(struct loop *loop, struct kept *k, struct kept_co
 		free(s);
 		return NULL;
 	}
-	s->base = (struct msgsrc){ .free = release, .user = user, .arg = arg };
+	s->base = (struct msgsrc){ .free = release, .user = user, .arg = arg, .waits = c->pending != NULL };
 	s->kept = k;
 	s->conn = c;
 	s->n_told = KP_MAX_KEPT + 1; // an earlier worker may have died between its commit and its word: said anew with the first message

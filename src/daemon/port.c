@@ -78,8 +78,20 @@ static enum err open_tap(struct port *p, struct why *why)
 	return OK;
 }
 
-static enum err open_port(struct port *p, struct why *why)
+// A place in the datapath without a way in or out, for a tap that is not there.
+static enum err hold_place(struct port *p, struct why *why)
 {
+	struct dp_port_conf conf;
+	port_dp_conf(&p->spec, &conf);
+	if (conf.kind == DP_TAP)
+		conf.kind = DP_VHOST;
+	return p->dp ? OK : dp_port_add(p->vd->dp, &conf, &p->dp, why);
+}
+
+enum err port_open(struct port *p, struct why *why)
+{
+	if (p->spec.kind == SPEC_TAP && p->parked[0])
+		return hold_place(p, why);
 	if (p->spec.kind == SPEC_TAP)
 		return open_tap(p, why);
 	if (p->spec.kind != SPEC_VHOST_USER)
@@ -92,7 +104,7 @@ static void on_reopen(void *arg)
 {
 	struct port *p = arg;
 	struct why why;
-	if (open_port(p, &why) == OK) {
+	if (port_open(p, &why) == OK) {
 		log_info("port %s: it could be opened now", p->spec.id);
 		p->failed.text[0] = '\0';
 		p->reopens = 0;
@@ -102,16 +114,6 @@ static void on_reopen(void *arg)
 		timer_arm(p->reopen, REOPEN_FIRST_US << p->reopens);
 	}
 	port_tell(p);
-}
-
-// A place in the datapath without a way in or out, for a tap that is not there.
-static enum err hold_place(struct port *p, struct why *why)
-{
-	struct dp_port_conf conf;
-	port_dp_conf(&p->spec, &conf);
-	if (conf.kind == DP_TAP)
-		conf.kind = DP_VHOST;
-	return p->dp ? OK : dp_port_add(p->vd->dp, &conf, &p->dp, why);
 }
 
 static bool keep_failed(struct port *p, const struct why *why)
@@ -142,6 +144,7 @@ struct port *port_new(struct vd *vd, const struct port_spec *spec, enum vd_origi
 	p->listen_fd = -1;
 	p->told = (enum port_state)-1;
 	p->ends_daemon = vd->end_with_port && strcmp(vd->end_with_port, spec->id) == 0;
+	blamed_port_new(p);
 	p->hold_timer = timer_new(vd->loop, on_hold_timer, p);
 	p->reopen = timer_new(vd->loop, on_reopen, p);
 	enum err e = p->hold_timer && p->reopen ? features_check(spec, why) : ours(why, "no memory");
@@ -154,7 +157,7 @@ struct port *port_new(struct vd *vd, const struct port_spec *spec, enum vd_origi
 		if (store_device_get(vd->store, spec->id, &p->device, &p->has_device, &ignored) != OK)
 			p->has_device = false;
 	}
-	if (e == OK && (e = open_port(p, why)) != OK && keep_failed(p, why))
+	if (e == OK && (e = port_open(p, why)) != OK && keep_failed(p, why))
 		e = OK;
 	if (e != OK) {
 		port_free(p);
@@ -231,10 +234,13 @@ static bool take_connection(struct port *p, int fd, struct kept_conn *kept, cons
 	if (slot >= p->spec.sessions || slot == PORT_MAX_SESSIONS)
 		log_rated(&p->rate, LOG_LWARN, "port %s: front end of pid %d closed: %u are connected already (sessions=%u)", p->spec.id,
 			  (int)peer->pid, slot, p->spec.sessions);
+	else if (p->parked[0])
+		log_rated(&p->rate, LOG_LWARN, "port %s: front end of pid %d closed: the port is parked: %s", p->spec.id, (int)peer->pid,
+			  p->parked);
 	else if (peer_ok(p, peer) && !(s = session_new(p, fd, kept, &why)))
 		log_rated(&p->rate, LOG_LERR, "port %s: front end of pid %d closed: %s", p->spec.id, (int)peer->pid, why.text);
 	if (!s) {
-		if (p->spec.mode == SPEC_CLIENT && p->retry)
+		if (p->spec.mode == SPEC_CLIENT && p->retry && !p->parked[0])
 			timer_arm(p->retry, 1000000);
 		return false;
 	}
@@ -345,12 +351,6 @@ bool port_device(const struct port *p, struct store_device *out)
 void port_offer(const struct port *p, struct port_offer *out)
 {
 	features_offer(p, out);
-}
-
-unsigned port_crashes(const struct port *p)
-{
-	(void)p;
-	return 0; // deaths of a worker are attributed by the keeper
 }
 
 const char *port_last_refusal(const struct port *p)

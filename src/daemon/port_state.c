@@ -28,6 +28,8 @@ enum port_state port_state(const struct port *p)
 {
 	if (p->failed.text[0])
 		return PORT_FAILED;
+	if (p->parked[0])
+		return PORT_PARKED;
 	if (p->drained)
 		return PORT_DRAINING;
 	if (p->spec.kind != SPEC_VHOST_USER)
@@ -83,6 +85,11 @@ void port_explain(const struct port *p, const char **reason, const char **hint)
 		*reason = p->failed.text;
 		snprintf(text, sizeof(text), "mend the cause: it is tried again every %d s at least", REOPEN_MOST_S);
 		*hint = p->spec.fd >= 0 ? "the descriptor was inherited: restart" : text;
+		return;
+	case PORT_PARKED:
+		*reason = p->parked;
+		snprintf(text, sizeof(text), "`vringctl port release %s` lets it run again; a core dump and the events tell more", p->spec.id);
+		*hint = text;
 		return;
 	case PORT_DRAINING:
 		*reason = "drained by the operator";

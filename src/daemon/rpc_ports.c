@@ -15,8 +15,8 @@ enum err rpc_status(struct rpc_call *call, struct why *why)
 	json_t *ports = json_array();
 	for (unsigned i = 0; i < vd_ports_count(vd); i++) {
 		struct port *p = vd_port_at(vd, i);
-		json_array_append_new(ports, json_pack("{s:s,s:s,s:s}", "id", port_id(p), "kind", spec_kind_name(port_spec(p)->kind),
-						       "state", port_state_name(port_state(p))));
+		json_array_append_new(ports, json_pack("{s:s,s:s,s:s,s:i}", "id", port_id(p), "kind", spec_kind_name(port_spec(p)->kind),
+						       "state", port_state_name(port_state(p)), "crashes", (int)port_crashes(p)));
 	}
 	struct vd_keeper keeper = { .pid = 0 };
 	bool kept = vd_keeper(vd, &keeper);
@@ -235,13 +235,13 @@ json_t *rpc_stats_json(const struct port *p)
 								dir_json(c->in_frames, c->in_bytes, NULL), "out",
 								dir_json(c->out_frames, c->out_bytes, NULL)));
 	}
-	return json_pack("{s:s,s:o,s:o,s:o,s:I,s:I,s:I,s:I,s:{s:I,s:I,s:I},s:{s:I,s:I,s:I,s:I}}", "id", port_id(p), "in",
+	return json_pack("{s:s,s:o,s:o,s:o,s:I,s:I,s:I,s:I,s:{s:I,s:I,s:I},s:{s:I,s:I,s:I,s:I},s:i}", "id", port_id(p), "in",
 			 dir_json(st.total.in_frames, st.total.in_bytes, st.drops_in), "out",
 			 dir_json(st.total.out_frames, st.total.out_bytes, st.drops_out), "queues", queues, "kicks", (json_int_t)st.kicks,
 			 "calls", (json_int_t)st.calls, "flooded", (json_int_t)st.flooded, "holding",
 			 (json_int_t)dp_hold_level(port_dp(p)).held, "held", "total", (json_int_t)st.held, "delivered",
 			 (json_int_t)st.hold_delivered, "dropped", (json_int_t)st.hold_dropped, "gso", "in", (json_int_t)st.gso_in, "out",
-			 (json_int_t)st.gso_out, "cut", (json_int_t)st.gso_cut, "cut_frames", (json_int_t)st.gso_parts);
+			 (json_int_t)st.gso_out, "cut", (json_int_t)st.gso_cut, "cut_frames", (json_int_t)st.gso_parts, "crashes", (int)port_crashes(p));
 }
 
 static json_t *stats_of_port(struct vd *vd, const struct port *p)

@@ -6,6 +6,7 @@
 
 #include "base/bits.h"
 #include "base/clock.h"
+#include "base/crash.h"
 #include "daemon/core.h"
 #include "daemon/msgsrc.h"
 #include "guest/ledger.h"
@@ -178,7 +179,7 @@ static const struct dev_ops ops = { op_commit, op_retract, op_publish, op_sync, 
 void session_attach(struct session *s)
 {
 	struct port *p = s->port;
-	if (!s->live)
+	if (!s->live || p->safe)
 		return;
 	if (p->active && p->active != s && p->active->live)
 		return; // the other front end's rings run, or rest for a moment: these wait until they are stopped
@@ -211,12 +212,14 @@ static void on_message(void *arg, struct dev_msg *msg, struct dev_reply *reply)
 {
 	struct session *s = arg;
 	s->messages++;
+	crash_poison(s->attached ? "attached" : "detached", s->port->spec.id, msg->hdr.request);
 	dev_handle(s->dev, msg, reply);
 	s->fatal = reply->close;
 	s->unstored = reply->unstored;
 	if (dev_memory_broken(s->dev))
 		reply->close = true;
 	port_tell(s->port);
+	blamed_tried(s);
 }
 
 void session_over(struct session *s, bool clean, const char *reason)
@@ -256,6 +259,7 @@ static struct session *make(struct port *p, int fd, struct kept_conn *kept, cons
 	struct port_offer offer;
 	features_offer(p, &offer);
 	s->port = p;
+	s->suspect = kept && kept->about.deaths >= BLAME_SAFE;
 	s->since_us = kept ? kept->about.since_us : clock_boot_us();
 	struct dev_conf conf = { .features = offer.features, .protocol_features = offer.protocol_features,
 				 .pairs = p->spec.queues, .any_memory = p->spec.memory == SPEC_MEMORY_ANY, .max_mtu = p->spec.mtu };
@@ -339,16 +343,30 @@ void session_resume(struct session *s)
 {
 	s->resuming = true;
 	dev_adopt_run(s->dev);
+	s->had = s->used != 0;
 }
 
 void session_resume_tx(struct session *s)
 {
 	s->resuming = false;
+	if (s->port->safe)
+		return;
 	session_attach(s);
 	if (s->ran && !s->live && !s->port->active)
 		identity_resume_stopped(s->port, s);
 	else if (!s->port->active)
 		dp_port_rx_state(s->port->dp, DP_RX_OFF);
+}
+
+// While it was not, frames for the guest were held.
+void session_trusted(struct session *s)
+{
+	flight_take(FLIGHT_ADOPTION, s->epoch, 0, s->port->spec.id);
+	s->resuming = s->had;
+	s->ran = s->ran || s->had;
+	session_attach(s);
+	session_resume_tx(s);
+	flight_done();
 }
 
 void session_free(struct session *s)
@@ -357,6 +375,7 @@ void session_free(struct session *s)
 	struct why why;
 	if (s->attached)
 		dp_port_rx_state(p->dp, DP_RX_STOPPED);
+	blamed_tried(s);
 	migration_closed(s); // reads the device's counters
 	dev_free(s->dev); // retracts its rings
 	ledgers_drop(p->vd->ledgers, s->epoch);

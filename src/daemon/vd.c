@@ -90,6 +90,8 @@ static void on_notes(void *arg, int fd, int ready)
 
 static enum err open_parts(struct vd *vd, const struct vd_conf *conf, struct why *why)
 {
+	if (vd->kept)
+		blamed_open(vd); // whose handler of SIGBUS the guard passes on to
 	if (guard_install() != 0)
 		return ours(why, "the handler for vanishing guest memory can't be installed");
 	struct store_life as = { .lock_fd = -1 };
@@ -228,6 +230,7 @@ void vd_begin(struct vd *vd)
 		adopt_connections(vd);
 	migrations_resume(vd);
 	vd->adopting = false;
+	blamed_tell(vd);
 	announcer_resume(vd);
 	if (vd->kept && kept_begin(vd->kept, vd->loop, adopt_on_conn, vd, &why) != OK)
 		log_err("%s", why.text);
@@ -235,7 +238,7 @@ void vd_begin(struct vd *vd)
 	if (before && kept_was_candidate(vd->kept))
 		return; // vd_served tells it
 	if (before)
-		vd_event(vd, "", "worker.restarted", "pid %d, restart %u", (int)getpid(), before);
+		vd_event(vd, "", "worker.restarted", "pid %d, restart %u: the last one %s", (int)getpid(), before, vd->blame ? vd->blame->last : "died");
 	else
 		vd_event(vd, "", "worker.started", "pid %d%s", (int)getpid(), vd->opened.fresh ? ", new store" : "");
 }

@@ -85,6 +85,8 @@ enum err vd_port_del(struct vd *vd, const char *id, struct why *why)
 	enum err e = store_port_del(vd->store, name, why);
 	if (e != OK)
 		return e;
+	if (p->parked[0])
+		kept_release(vd->kept, name);
 	announcer_cancel(p, NULL);
 	migration_port_goes(p);
 	for (unsigned i = 0; i < vd->n_ports; i++) {
@@ -140,7 +142,7 @@ enum err vd_port_release(struct vd *vd, const char *id, struct why *why)
 	struct port *p = find(vd, id, why);
 	if (!p)
 		return REFUSED;
-	return refuse(why, "port '%s' is not parked", id);
+	return blamed_release(p, why);
 }
 
 enum err vd_port_unpin(struct vd *vd, const char *id, struct why *why)

@@ -94,6 +94,7 @@ static enum err adopt_memory(struct dev *dev, const struct dev_adoption *a, stru
 		const struct snap_region *g = &s->region[i];
 		spec[i] = (struct mem_spec){ g->guest_addr, g->size, g->user_addr, g->mmap_offset };
 		fds[i] = kept(a, g->from, g->from_n);
+		crash_poison("region", dev->conf.port, i);
 		if (fds[i] < 0)
 			return missing("region", i, g->from, why);
 	}
@@ -164,6 +165,7 @@ enum err dev_adopt(struct dev **out, const struct dev_conf *conf, const struct d
 	struct dev *dev = dev_new(conf, ops, arg);
 	if (!dev)
 		return ours(why, "no memory for a device");
+	crash_poison("adopt", conf->port, 0);
 	enum err e = check_rows(dev, a, why);
 	if (e == OK) {
 		dev->snap = *a->snap;
@@ -196,6 +198,7 @@ enum err dev_adopt(struct dev **out, const struct dev_conf *conf, const struct d
 void dev_adopt_run(struct dev *dev)
 {
 	bool logged = true;
+	crash_poison("run", dev->conf.port, 0);
 	for (unsigned q = 0; q < dev->n_rings; q++) {
 		struct vring *ring = dev->ring[q].ring;
 		if (!ring)

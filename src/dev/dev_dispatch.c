@@ -192,6 +192,7 @@ static void answer_applied(struct dev *dev, const struct dev_msg *msg, struct de
 static void handle(struct dev *dev, struct dev_msg *msg, struct dev_reply *reply)
 {
 	crash_here(CRASH_msg_taken);
+	crash_poison("message", dev->conf.port, msg->hdr.request);
 	struct vu_session s = session_of(dev);
 	struct vu_request vr = { msg->hdr, msg->payload, msg->n_fds, msg->fds_truncated };
 	union vu_body body;

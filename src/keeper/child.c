@@ -38,6 +38,8 @@ void child_start(struct keeper *k)
 void child_begin(struct keeper *k)
 {
 	crash_life(k->worker);
+	flight_reset(k->flight);
+	hang_reset(&k->hang);
 	k->spawned_us = clock_boot_us();
 	k->hello_told = k->ready_told = k->serving = k->blocked = k->deaf = false;
 	k->abort_us = k->stopped_us = 0;
@@ -161,6 +163,9 @@ static void on_packet(struct keeper *k, struct kp_packet *p)
 		if (c)
 			conn_close(k, c);
 		break;
+	case KP_RELEASE:
+		blame_release(k->blame, text);
+		break;
 	case KP_SERVING:
 		on_serving(k);
 		break;
@@ -188,25 +193,16 @@ void child_read(struct keeper *k)
 
 // -- its death ---------------------------------------------------------------------------------------------------------------
 
-static void say_death(const struct keeper *k)
-{
-	if (WIFSIGNALED(k->status))
-		log_err("keeper: worker %d died of signal %d (%s), starting another", (int)k->pid, WTERMSIG(k->status),
-			strsignal(WTERMSIG(k->status)));
-	else if (k->ever_served)
-		log_err("keeper: worker %d ended by itself with %d, starting another", (int)k->pid, WEXITSTATUS(k->status));
-}
-
-// A message that was with this many workers when they died is the cause.
-#define POISON 3
-
+// Counts the death with whom it was the fault of. What follows from it the next worker does (adopt.c); one that does not get that far, neither.
 static void blame(struct keeper *k)
 {
+	struct conn *guilty = conn_find(k, blame_death(k->blame, k->flight, k->status, k->abort_us ? k->hang.slot : -1, k->died_us));
+	log_err("keeper: worker %d %s; starting another", (int)k->pid, k->blame->last);
+	if (guilty && ++guilty->deaths > BLAME_CLOSE)
+		conn_give_up(k, guilty, "it ended the worker again and again");
 	for (unsigned i = 0; i < k->top; i++) {
 		struct conn *c = &k->conn[i];
-		if (c->state == CONN_SENT && k->serving && ++c->deaths >= POISON)
-			conn_give_up(k, c, "its message ended the worker again and again");
-		else if (c->state != CONN_FREE && c->state != CONN_ENDING && c->behind)
+		if (c->state != CONN_FREE && c->state != CONN_ENDING && c->behind)
 			conn_give_up(k, c, "its last state could not be stored");
 	}
 }
@@ -223,18 +219,18 @@ static void on_status(struct keeper *k, int status)
 		return; // it had left
 	k->status = status;
 	k->died_us = clock_boot_us();
-	if (!k->ended && !k->ending)
-		say_death(k);
 	epoll_ctl(k->ep, EPOLL_CTL_DEL, k->sock, NULL);
 	fd_reset(&k->sock);
+	bool over = k->ended || k->ending || (!k->ever_served && WIFEXITED(status)); // the last: wrong options, a port that can't be: its status is ours
+	if (!over)
+		blame(k);
 	k->pid = 0;
 	cand_end(k); // it has nobody to judge it
 	fd_reset(&k->next_exe); // what served before is started again
-	if (k->ended || k->ending || (!k->ever_served && WIFEXITED(status))) { // wrong options, a port that can't be: its status is ours
+	if (over) {
 		k->ended = true;
 		return;
 	}
-	blame(k);
 	k->worker++;
 	k->failed_starts += !k->serving;
 	if (k->failed_starts == 0) {
@@ -266,6 +262,16 @@ void child_reap(struct keeper *k)
 
 // -- time ----------------------------------------------------------------------------------------------------------------------
 
+// When the oldest message that is with the worker was given to it; 0: none is.
+static uint64_t oldest(const struct keeper *k)
+{
+	uint64_t first = 0;
+	for (unsigned i = 0; i < k->top && k->serving; i++)
+		if (k->conn[i].state == CONN_SENT && (!first || k->conn[i].sent_us < first))
+			first = k->conn[i].sent_us;
+	return first;
+}
+
 uint64_t child_deadline(const struct keeper *k)
 {
 	if (!k->pid)
@@ -274,25 +280,32 @@ uint64_t child_deadline(const struct keeper *k)
 		return k->abort_us + KEEPER_ABORT_US;
 	if (k->ending)
 		return 0;
-	if (!k->serving)
-		return k->spawned_us + KEEPER_START_US;
-	uint64_t first = k->stopped_us;
-	for (unsigned i = 0; i < k->top; i++)
-		if (k->conn[i].state == CONN_SENT && (!first || k->conn[i].sent_us < first))
-			first = k->conn[i].sent_us;
-	return first ? first + KEEPER_HANG_US : 0;
+	uint64_t due = k->stopped_us ? k->stopped_us + KEEPER_STOP_US : k->serving ? 0 : k->spawned_us + KEEPER_START_US;
+	uint64_t look = hang_due(&k->hang, k->serving ? oldest(k) : k->spawned_us);
+	return !due || (look && look < due) ? look : due;
 }
 
 void child_overdue(struct keeper *k, uint64_t now)
 {
+	const char *why = NULL;
 	if (!k->pid) {
 		child_start(k);
-	} else if (k->abort_us) {
+		return;
+	}
+	if (k->abort_us) {
 		kill(k->pid, SIGKILL);
 		k->abort_us = now;
-	} else {
-		log_err("keeper: worker %d %s: it is ended", (int)k->pid, k->stopped_us ? "was stopped" : k->serving ? "does not answer" : "does not get ready");
-		kill(k->pid, SIGABRT); // a stopped one, too, does not get past the SIGKILL that follows
-		k->abort_us = now;
+		return;
 	}
+	if (k->stopped_us) // whose threads stand still, and not by their fault
+		why = now >= k->stopped_us + KEEPER_STOP_US ? "was stopped" : NULL;
+	else if (hang_look(&k->hang, k->flight, k->pid, oldest(k), now))
+		why = k->hang.slot < (int)FLIGHT_CONTROL ? "has a data thread that stands still" : "does not answer";
+	else if (!k->serving && now >= k->spawned_us + KEEPER_START_US)
+		why = "does not get ready";
+	if (!why)
+		return;
+	log_err("keeper: worker %d %s: it is ended", (int)k->pid, why);
+	kill(k->pid, SIGABRT); // a stopped one, too, does not get past the SIGKILL that follows
+	k->abort_us = now;
 }

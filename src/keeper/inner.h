@@ -5,12 +5,14 @@
 #include <sys/types.h>
 
 #include "base/crash.h"
+#include "flight/blame.h"
+#include "flight/hang.h"
 #include "kp/kp.h"
 #include "wire/vu_frame.h"
 
 #define KEEPER_MAX_CONNS 640 // 256 ports of two, and those that are one too many for a moment
 #define KEEPER_MAX_NAMES 1024
-#define KEEPER_HANG_US UINT64_C(2000000) // a message that is not done after this
+#define KEEPER_STOP_US UINT64_C(2000000) // a worker that was stopped and not continued
 #define KEEPER_START_US UINT64_C(20000000) // a worker that does not serve after this
 #define KEEPER_ABORT_US UINT64_C(500000) // from SIGABRT to SIGKILL
 
@@ -35,7 +37,7 @@ struct conn {
 	bool gone; // the front end is; what it sent before is done all the same, if there is a worker
 	bool clean;
 	bool behind; // see KP_BEHIND
-	uint8_t deaths; // of workers that had the present message
+	uint8_t deaths; // of workers by the present message, or when they took this over
 	int fd;
 	uint64_t id, seq; // of the message in hand, or the last one
 	uint64_t since_us, sent_us;
@@ -85,6 +87,9 @@ struct keeper {
 	unsigned failed_starts;
 	struct cand cand;
 	int next_exe; // the worker's, which was a candidate and does not serve yet; -1: it runs exe
+	struct flight_page *flight; // what it does, and whose fault its death was
+	struct blame_page *blame;
+	struct hang hang;
 	uint32_t next_conn;
 	// custody
 	struct name name[KEEPER_MAX_NAMES];
@@ -93,7 +98,7 @@ struct keeper {
 	struct kp_packet in;
 };
 
-enum keeper_watch { WATCH_SIGNALS, WATCH_WORKER, WATCH_NAME, WATCH_CONN };
+enum keeper_watch { WATCH_SIGNALS, WATCH_WORKER, WATCH_NAME, WATCH_CONN, WATCH_BELL };
 // keeper.c: what is watched for what; events 0: for the end alone
 void keeper_watch(struct keeper *k, int fd, enum keeper_watch kind, unsigned index, uint32_t events, bool add);
 
@@ -133,6 +138,7 @@ bool conn_tell(struct keeper *k, struct conn *c); // false: no room now
 // custody.c: put, get, keep-only, replay
 void custody_put(struct keeper *k, const char *name, int fd, bool listens); // takes fd
 void custody_drop(struct keeper *k, const char *name);
+int custody_get(struct keeper *k, const char *name); // borrowed; -1: there is none
 bool custody_tell(struct keeper *k); // false: no room now
 // Of what conn keeps and what its message brought, those that are named stay.
 void custody_keep_only(struct conn *c, const struct kp_ref *ref, unsigned n);

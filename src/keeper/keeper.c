@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
@@ -22,6 +23,22 @@ void keeper_watch(struct keeper *k, int fd, enum keeper_watch kind, unsigned ind
 	struct epoll_event ev = { .events = events, .data.u64 = (uint64_t)kind << 32 | index };
 	if (epoll_ctl(k->ep, add ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &ev) != 0)
 		log_err("keeper: a descriptor can't be watched: %s", strerror(errno));
+}
+
+// What a worker and we have in common.
+static bool init_pages(struct keeper *k)
+{
+	struct why why;
+	int flight, blame;
+	if (flight_make(&flight, &k->flight, &why) != OK || blame_make(&blame, &k->blame, &why) != OK) {
+		log_err("keeper: %s", why.text);
+		return false;
+	}
+	custody_put(k, KP_FLIGHT, flight, false);
+	custody_put(k, KP_BLAME, blame, false);
+	custody_put(k, KP_BELL, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), false);
+	keeper_watch(k, custody_get(k, KP_BELL), WATCH_BELL, 0, EPOLLIN | EPOLLET, true); // never read
+	return true;
 }
 
 static bool init(struct keeper *k, char **argv)
@@ -53,7 +70,7 @@ static bool init(struct keeper *k, char **argv)
 		return false;
 	}
 	keeper_watch(k, k->signals, WATCH_SIGNALS, 0, EPOLLIN, true);
-	return true;
+	return init_pages(k);
 }
 
 static void on_signal(struct keeper *k, int signo)
@@ -97,6 +114,9 @@ static void on_event(struct keeper *k, const struct epoll_event *ev)
 		} else if (ev->events & EPOLLOUT) {
 			child_tell(k);
 		}
+		break;
+	case WATCH_BELL:
+		hang_wake(&k->hang, clock_boot_us());
 		break;
 	case WATCH_NAME:
 		if (k->name[index].fd >= 0 && k->name[index].listens)

@@ -129,6 +129,9 @@ static void all_ones(int fd, uint64_t offset, uint64_t bytes)
 void conn_fill_log(const struct conn *c)
 {
 	const struct kept *log = c->log_bytes ? custody_find(c, c->log_from) : NULL;
+#ifdef VRINGD_MUTANT_UNFILLED // seeded bug
+	log = NULL;
+#endif
 	if (log)
 		all_ones(log->fd, c->log_offset, c->log_bytes);
 }
@@ -187,6 +190,7 @@ bool conn_tell(struct keeper *k, struct conn *c)
 	if (!c->told) {
 		struct kp_conn body = { .pid = c->pid, .uid = c->uid, .since_us = c->since_us };
 		struct kp_head h = { .type = KP_CONN, .len = sizeof(body), .conn = c->id };
+		body.deaths = c->deaths;
 		body.done = c->state == CONN_STORED ? c->seq - 1 : c->seq;
 		memcpy(body.port, c->port, sizeof(body.port));
 		if (kp_send(k->sock, &h, &body, NULL, false, &why) != OK)

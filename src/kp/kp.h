@@ -31,6 +31,9 @@
 #define KP_REASON_MAX 256 // of KP_UNFIT, with its NUL
 #define KP_MAX_KEPT 112 // descriptors of a connection: 8 regions, a log and its bell, kick, call and err of 32 rings
 #define KP_ROWS ":rows" // for a candidate: a copy of the worker's
+#define KP_FLIGHT ":flight" // what the keeper puts there itself, before the first worker: struct flight_page,
+#define KP_BLAME ":blame" // struct blame_page,
+#define KP_BELL ":bell" // an eventfd
 #define KP_ENV "VRINGD_KEEPER_FD" // the worker's end of the pair, in its environment
 
 enum kp_type {
@@ -49,6 +52,7 @@ enum kp_type {
 	KP_OPEN, // a connected socket: a connection from now on, told by KP_CONN; the body is its port
 	KP_DONE, // conn, seq; struct kp_done and its refs: committed and applied
 	KP_CLOSE, // conn: close it, all of it is over
+	KP_RELEASE, // a port's id: it is parked no more (blame.h)
 	KP_SERVING, // ports are open, connections adopted
 	KP_END, // this end is on purpose: do not start another
 	// an upgrade, see above
@@ -100,6 +104,8 @@ struct kp_conn {
 	uint32_t uid;
 	uint64_t since_us;
 	uint64_t done; // last message that is done
+	uint32_t deaths; // of workers by the message that is not done, or by taking this over: see blame.h
+	uint32_t pad;
 };
 
 // A descriptor's name within a connection: the message that brought it, and its place there.

@@ -16,19 +16,23 @@ function(vringd_mutant name macro)
   set_target_properties(vringd-${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/mutants)
 endfunction()
 
-# The daemon with the named crash points of src/base/crash.h, as vringd_crash. Whatever file names one is compiled with them.
-function(vringd_with_crash_points)
+# The daemon with the named crash points and the poison of src/base/crash.h, as vringd_crash. Whatever file names one is compiled with
+# them. With a macro and more files: a seeded bug besides.
+function(vringd_with_crash_points name)
   file(GLOB_RECURSE files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/*.c)
   set(pointed ${CMAKE_SOURCE_DIR}/src/base/crash.c)
   foreach(f ${files})
-    file(STRINGS ${f} calls REGEX "crash_(here|due|life)\\(|\"guest/gcrash.h\"")
+    file(STRINGS ${f} calls REGEX "crash_(here|due|life|poison)\\(|\"guest/gcrash.h\"")
     if(calls AND NOT f MATCHES "src/daemon/main\\.c$")
       set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${f})
       list(APPEND pointed ${f})
     endif()
   endforeach()
+  list(APPEND pointed ${ARGN})
+  list(FILTER pointed INCLUDE REGEX "\\.c$")
   list(REMOVE_DUPLICATES pointed)
-  vringd_mutant(crash VRINGD_CRASH_POINTS ${pointed})
-  target_compile_definitions(vringd-crash PRIVATE VRINGD_CRASH_POINTS) # main.c, too
-  set_target_properties(vringd-crash PROPERTIES OUTPUT_NAME vringd_crash)
+  set(macros ${ARGN} VRINGD_CRASH_POINTS)
+  list(FILTER macros EXCLUDE REGEX "\\.c$")
+  vringd_mutant(${name} "${macros}" ${pointed})
+  target_compile_definitions(vringd-${name} PRIVATE VRINGD_CRASH_POINTS) # main.c, too
 endfunction()
