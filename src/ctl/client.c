@@ -10,9 +10,11 @@
 #include "ctl.h"
 
 #define WAIT_TRIES 50 // of 100 ms, for a daemon that is restarting
+#define ASK_TRIES 4 // a question is put, if a worker after the other dies of something
 
 struct client {
 	const struct ctl *ctl;
+	char path[300];
 	FILE *in;
 	int code; // of the last error
 	int fd;
@@ -92,24 +94,47 @@ static unsigned places(const struct ctl *c, char out[3][300])
 	return n;
 }
 
+static bool attach(struct client *cl)
+{
+	int fd = connect_or_wait(cl->path), e = errno;
+	cl->in = fd >= 0 ? fdopen(dup(fd), "r") : NULL;
+	cl->fd = fd;
+	if (fd >= 0 && !cl->in)
+		close(fd);
+	errno = e;
+	return cl->in != NULL;
+}
+
+static void detach(struct client *cl)
+{
+	if (!cl->in)
+		return;
+	fclose(cl->in);
+	close(cl->fd);
+	cl->in = NULL;
+}
+
+bool client_again(struct client *cl)
+{
+	detach(cl);
+	return attach(cl);
+}
+
 struct client *client_open(const struct ctl *c)
 {
 	char place[3][300];
 	int err[3] = { 0 };
 	unsigned n = places(c, place);
 	for (unsigned i = 0; i < n; i++) {
-		int fd = connect_or_wait(place[i]);
-		err[i] = errno;
-		struct client *cl = fd >= 0 ? calloc(1, sizeof(*cl)) : NULL;
+		struct client *cl = calloc(1, sizeof(*cl));
 		if (!cl)
 			continue;
 		cl->ctl = c;
-		cl->fd = fd;
-		cl->in = fdopen(dup(fd), "r");
-		if (cl->in)
+		strcpy(cl->path, place[i]);
+		if (attach(cl))
 			return cl;
+		err[i] = errno;
 		free(cl);
-		close(fd);
 	}
 	char tried[1000];
 	size_t at = 0;
@@ -123,8 +148,7 @@ void client_close(struct client *cl)
 {
 	if (!cl)
 		return;
-	fclose(cl->in);
-	close(cl->fd);
+	detach(cl);
 	free(cl);
 }
 
@@ -153,21 +177,44 @@ static bool send_all(int fd, const char *p, size_t n)
 	return true;
 }
 
+// One that asks only may be put again; of any other it is not known whether it was done.
+static bool asks_only(const char *method)
+{
+	static const char *const changing[] = { "port.", "announce", "drain", "undrain", "log-level", "upgrade" };
+	for (unsigned i = 0; i < sizeof(changing) / sizeof(changing[0]); i++)
+		if (strncmp(method, changing[i], strlen(changing[i])) == 0)
+			return false;
+	return true;
+}
+
+static json_t *ask_once(struct client *cl, const char *text)
+{
+	json_t *msg = NULL;
+	bool sent = send_all(cl->fd, text, strlen(text)) && send_all(cl->fd, "\n", 1);
+	while (sent && (msg = read_message(cl)) && json_integer_value(json_object_get(msg, "id")) != cl->id &&
+	       !json_object_get(msg, "error")) {
+		json_decref(msg); // a notification
+	}
+	return msg;
+}
+
 json_t *client_call(struct client *cl, const char *method, json_t *params)
 {
 	json_t *req = json_pack("{s:s,s:I,s:s,s:o}", "jsonrpc", "2.0", "id", ++cl->id, "method", method, "params",
 				params ? params : json_object());
 	char *text = json_dumps(req, JSON_COMPACT);
 	json_decref(req);
-	bool sent = text && send_all(cl->fd, text, strlen(text)) && send_all(cl->fd, "\n", 1);
+	json_t *msg = text ? ask_once(cl, text) : NULL;
+	for (int i = 1; text && !msg && asks_only(method) && i < ASK_TRIES && client_again(cl); i++)
+		msg = ask_once(cl, text); // its worker has died: the next one answers
 	free(text);
-	json_t *msg = NULL;
-	while (sent && (msg = read_message(cl)) && json_integer_value(json_object_get(msg, "id")) != cl->id &&
-	       !json_object_get(msg, "error")) {
-		json_decref(msg); // a notification
+	if (!msg && asks_only(method)) {
+		complain(cl->ctl, "the daemon closed the connection");
+		return NULL;
 	}
 	if (!msg) {
-		complain(cl->ctl, "the daemon closed the connection");
+		complain(cl->ctl, "the daemon closed the connection before it answered: whether %s was done is not known; look with "
+			 "`vringctl ports` or `vringctl events`, then repeat it if it was not", method);
 		return NULL;
 	}
 	cl->code = (int)json_integer_value(json_object_get(json_object_get(msg, "error"), "code"));

@@ -29,8 +29,10 @@ int client_status(const struct client *cl); // NULL: 1
 // waits a few seconds. NULL: says on stderr what was tried.
 struct client *client_open(const struct ctl *c);
 void client_close(struct client *cl);
-// Send a request; the answer's result (owned), or NULL with the error printed.
+// Send a request; the answer's result (owned), or NULL with the error printed. If the connection ends before the answer, one that
+// only asks is sent again on a new one, a few times; of one that changes something it is said that nobody knows.
 json_t *client_call(struct client *cl, const char *method, json_t *params);
+bool client_again(struct client *cl); // connect anew to the same daemon, waiting as client_open does
 // The next notification's params (owned); NULL: the connection is over.
 json_t *client_next(struct client *cl);
 

@@ -97,31 +97,47 @@ static void one_event(const struct ctl *c, const json_t *e)
 	fflush(stdout);
 }
 
-static int run_events(struct ctl *c, const struct verb *v)
+static uint64_t show_events(const struct ctl *c, const json_t *r, uint64_t since)
 {
 	size_t i;
 	json_t *e;
-	struct client *cl = client_open(c);
-	json_t *params = json_pack("{s:b,s:I}", "follow", c->follow, "since", (json_int_t)c->since);
-	json_t *r = cl ? client_call(cl, v->method, params) : NULL;
-	if (!r) {
-		int rc = client_status(cl);
-		client_close(cl);
-		return rc;
+	json_array_foreach(json_object_get(r, "events"), i, e) {
+		one_event(c, e);
+		since = (uint64_t)int_of(e, "seq") > since ? (uint64_t)int_of(e, "seq") : since;
 	}
-	if (c->json && !c->follow)
-		return client_close(cl), finish(c, NULL, r, NULL);
-	json_array_foreach(json_object_get(r, "events"), i, e)
-		one_event(c, e);
-	json_decref(r);
-	while (c->follow && (e = client_next(cl))) {
-		one_event(c, e);
-		json_decref(e);
+	return since;
+}
+
+static json_t *ask_events(const struct ctl *c, struct client *cl, const struct verb *v, uint64_t since)
+{
+	return client_call(cl, v->method, json_pack("{s:b,s:I}", "follow", c->follow, "since", (json_int_t)since));
+}
+
+static int run_events(struct ctl *c, const struct verb *v)
+{
+	struct client *cl = client_open(c);
+	json_t *e, *r = cl ? ask_events(c, cl, v, c->since) : NULL;
+	uint64_t since = c->since;
+	int rc = client_status(cl);
+	if (r && c->json && !c->follow) {
+		client_close(cl);
+		return finish(c, NULL, r, NULL);
+	}
+	while (r) {
+		since = show_events(c, r, since);
+		json_decref(r);
+		rc = c->follow ? 1 : 0;
+		while (c->follow && (e = client_next(cl))) {
+			one_event(c, e);
+			since = (uint64_t)int_of(e, "seq") > since ? (uint64_t)int_of(e, "seq") : since;
+			json_decref(e);
+		}
+		r = c->follow && client_again(cl) ? ask_events(c, cl, v, since) : NULL; // the next worker goes on with the journal
 	}
 	client_close(cl);
-	if (c->follow)
+	if (c->follow && rc == 1)
 		fprintf(stderr, "vringctl: the daemon closed the connection\n");
-	return c->follow ? 1 : 0;
+	return rc;
 }
 
 static int run_wait(struct ctl *c, const struct verb *v)

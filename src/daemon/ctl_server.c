@@ -10,6 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/crash.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/utf8.h"
@@ -199,6 +200,7 @@ static void call_method(struct ctl_client *c, const struct rpc_method *m, json_t
 	}
 	c->pending = json_incref(id ? id : json_null());
 	c->silent = !id;
+	crash_poison("rpc", m->name, 0);
 	enum err e = m->fn(&call, &why);
 	if (e == OK && call.later)
 		return;
