@@ -6,7 +6,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#ifdef VRINGD_MUTANT_WATCHING // seeded bug
+#define QUIET 1000000u
+#else
 #define QUIET 6u // looks: a thread that wakes again within a second finds us watching
+#endif
 
 void hang_reset(struct hang *h)
 {

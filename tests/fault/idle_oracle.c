@@ -1,7 +1,8 @@
 // The idle oracle: N front ends with running rings and nothing to say. In the measured time no thread of the daemon may run:
 // no context switch, no nanosecond of run time. Then one frame each way must come within 5 ms.
 //
-//   idle_oracle [--guests N] [--seconds S] [--disturb] [--caught] VRINGD [ARGUMENT...]
+//   idle_oracle [--keeper] [--guests N] [--seconds S] [--disturb] [--caught] VRINGD [ARGUMENT...]
+//     --keeper: with one, which is looked at, too
 //     --disturb: one frame a second; --caught: the daemon has a seeded bug; either must be seen
 //
 // Exit status 0: idle and awake in time, or disturbed and seen to be so; 1: not; 3: could not measure.
@@ -14,7 +15,7 @@
 #include "driver/net.h"
 #include "proto/daemon.h"
 
-#define GUESTS_MAX 16
+#define GUESTS_MAX 64
 #define SETTLE_MS 3000 // learned addresses are flushed within a second, announcements end before two
 #define WAKE_US 5000
 
@@ -90,12 +91,13 @@ static int measure(unsigned seconds, bool disturb)
 	return switches == 0 && cpu == 0 && woke && us[0] <= WAKE_US && us[1] <= WAKE_US ? 0 : 1;
 }
 
-static bool start(const char *bin, char **rest)
+static bool start(const char *bin, bool keeper, char **rest)
 {
 	static const char *args[DAEMON_MAX_ARGS];
 	static char spec[GUESTS_MAX][40];
 	unsigned n = 0;
-	args[n++] = "--no-keeper";
+	if (!keeper)
+		args[n++] = "--no-keeper";
 	for (unsigned i = 0; rest[i] != NULL && n < 6; i++)
 		args[n++] = rest[i];
 	for (unsigned i = 0; i < g.n; i++) {
@@ -116,12 +118,14 @@ static bool start(const char *bin, char **rest)
 int main(int argc, char **argv)
 {
 	unsigned seconds = 3;
-	bool disturb = false, caught = false;
+	bool disturb = false, caught = false, keeper = false;
 	int i = 1, status = 3;
 	g.n = 8;
 	for (; i < argc && argv[i][0] == '-'; i++) {
 		if (strcmp(argv[i], "--disturb") == 0)
 			disturb = true;
+		else if (strcmp(argv[i], "--keeper") == 0)
+			keeper = true;
 		else if (strcmp(argv[i], "--caught") == 0)
 			caught = true;
 		else if (strcmp(argv[i], "--seconds") == 0 && i + 1 < argc)
@@ -130,11 +134,11 @@ int main(int argc, char **argv)
 			g.n = (unsigned)strtoul(argv[++i], NULL, 10);
 	}
 	if (i >= argc || g.n < 2 || g.n > GUESTS_MAX) {
-		fprintf(stderr, "usage: idle_oracle [--guests 2..16] [--seconds S] [--disturb] VRINGD [ARGUMENT...]\n");
+		fprintf(stderr, "usage: idle_oracle [--keeper] [--guests 2..64] [--seconds S] [--disturb] VRINGD [ARGUMENT...]\n");
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
-	if (start(argv[i], argv + i + 1))
+	if (start(argv[i], keeper, argv + i + 1))
 		status = measure(seconds, disturb);
 	else
 		printf("idle: the guests do not talk\n");

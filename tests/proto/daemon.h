@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define DAEMON_MAX_ARGS 40
+#define DAEMON_MAX_ARGS 160
 
 struct daemon {
 	char dir[64]; // holds run/, state/ and log
