@@ -78,7 +78,8 @@ enum err crash_plan(const char *plan, struct why *why);
 // And what really goes wrong, each time: VRINGD_POISON in the environment names a file, looked at anew each time, of lines
 //   WHERE PORT NUMBER HOW
 // WHERE: message (NUMBER is the request), attached and detached (the same, only while its rings are in the datapath or are not), adopt (a connection is built from its rows), region (one of its descriptors is mapped),
-// run (its rings are looked at), tx and rx (a ring has something, or is given something). HOW: segv, abort, ill, exit, loop, sleep
+// run (its rings are looked at), tx and rx (a ring has something, or is given something), rpc
+// (PORT is the method). HOW: segv, abort, ill, exit, loop, sleep
 // (for ever), stop (SIGSTOP), kill (SIGKILL).
 void crash_poisoned(const char *where, const char *port, unsigned number);
 

@@ -260,8 +260,18 @@ void kept_iam(struct kept *k, uint64_t life)
 	say(k, (struct kp_head){ .type = KP_IAM, .len = sizeof(b) }, &b, NULL);
 }
 
+int kept_take(struct kept *k, const char *name)
+{
+	for (unsigned i = 0; k && i < k->n_things; i++)
+		if (k->thing[i].fd >= 0 && strcmp(k->thing[i].name, name) == 0)
+			return fd_take(&k->thing[i].fd);
+	return -1;
+}
+
 void kept_put(struct kept *k, const char *name, int fd, bool listens)
 {
+	int old = kept_take(k, name); // or it would be dropped as what nobody wants any more
+	fd_reset(&old);
 	say(k, (struct kp_head){ .type = KP_PUT, .flags = listens ? KP_LISTEN : 0, .n_fds = 1, .len = (uint32_t)strlen(name) }, name, &fd);
 }
 
@@ -335,14 +345,6 @@ void kept_try(struct kept *k, int exe, kept_tried_fn *fn, void *arg)
 void kept_leave(struct kept *k)
 {
 	say(k, (struct kp_head){ .type = KP_LEAVE }, NULL, NULL);
-}
-
-int kept_take(struct kept *k, const char *name)
-{
-	for (unsigned i = 0; k && i < k->n_things; i++)
-		if (k->thing[i].fd >= 0 && strcmp(k->thing[i].name, name) == 0)
-			return fd_take(&k->thing[i].fd);
-	return -1;
 }
 
 // -- connections ------------------------------------------------------------------------------------------------------------------

@@ -243,8 +243,12 @@ void conn_ready(struct keeper *k, struct conn *c, bool over)
 {
 	struct why why;
 	c->gone |= over;
+	if (over && k->stopped_us)
+		k->stopped_us = 1; // the worker has this guest's memory mapped, and nobody can tell it
 	if (c->state == CONN_IDLE)
 		take_message(k, c);
+	if (c->gone && !k->serving && (c->state == CONN_STORED || c->state == CONN_SENT))
+		conn_end(k, c, false, "closed by the front end"); // who knows when there will be one
 	if (c->state != CONN_REPLYING)
 		return;
 	enum err e = vu_frame_flush(&c->frame, c->fd, &why);

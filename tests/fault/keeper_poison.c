@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -254,6 +255,65 @@ static void run_budget(struct scene *s)
 	parked(s, VU_MAX_RINGS, 5, before);
 }
 
+// -- operators ----------------------------------------------------------------------------------------------------------------
+
+// What vringctl prints on both its outputs, and its status.
+static int ctl_run(struct scene *s, const char *words, char *out, size_t room)
+{
+	char cmd[400];
+	snprintf(cmd, sizeof(cmd), "timeout 30 %s --control %s/control.sock %s 2>&1", poison_vringctl, s->bed.d.run, words);
+	FILE *f = popen(cmd, "re");
+	size_t n = f != NULL ? fread(out, 1, room - 1, f) : 0;
+	out[n] = '\0';
+	int status = f != NULL ? pclose(f) : -1;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+// Asked right after a death, and while one happens.
+static void run_vringctl(struct scene *s)
+{
+	char out[4000], pid[40];
+	unsigned before = scene_restarts(s);
+	for (unsigned i = 0; i < 20; i++) {
+		kill(daemon_worker(&s->bed.d), SIGKILL);
+		WANT(s, ctl_run(s, i % 2 ? "ports a" : "-j status", out, sizeof(out)) == 0, "right after a kill: %s", out);
+		daemon_nap(i); // and at other moments of the restart
+	}
+	WANT(s, scene_restarts(s) >= before + 10, "%u restarts", scene_restarts(s) - before);
+	snprintf(pid, sizeof(pid), "\"worker_pid\":%d", (int)daemon_worker(&s->bed.d));
+	if (!ctl_says(s, "status", pid))
+		return;
+	// one that waits for something goes on waiting with the next worker
+	char cmd[300];
+	snprintf(cmd, sizeof(cmd), "timeout 30 %s --control %s/control.sock wait a draining --timeout 20 2>&1", poison_vringctl, s->bed.d.run);
+	FILE *f = popen(cmd, "re");
+	WANT(s, f != NULL, "popen");
+	for (unsigned i = 0; i < 3; i++) {
+		daemon_nap(200);
+		kill(daemon_worker(&s->bed.d), SIGKILL);
+	}
+	ctl_run(s, "drain a", out, sizeof(out));
+	int status = pclose(f);
+	WANT(s, WIFEXITED(status) && WEXITSTATUS(status) == 0, "wait ended with 0x%x", (unsigned)status);
+	ctl_run(s, "undrain a", out, sizeof(out));
+}
+
+static void run_vringctl_dies(struct scene *s)
+{
+	char out[4000];
+	unsigned before = scene_restarts(s);
+	poison_set(s, "rpc port.unpin 0 segv\nrpc stats 0 kill\n");
+	WANT(s, ctl_run(s, "port unpin a", out, sizeof(out)) == 1 && strstr(out, "not known") != NULL, "a change under way: %s", out);
+	WANT(s, scene_wait_restarts(s, before + 1, 3000) && scene_restarts(s) == before + 1, "it was sent again: %u deaths",
+	     scene_restarts(s) - before);
+	WANT(s, ctl_run(s, "stats a", out, sizeof(out)) == 1, "a question that kills: %s", out);
+	WANT(s, scene_wait_restarts(s, before + 5, 3000) && scene_restarts(s) == before + 5, "it was not put 4 times: %u deaths",
+	     scene_restarts(s) - before - 1);
+	poison_set(s, "");
+	tell_crashes(s, 0);
+	scene_talk(s);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(struct scene *s);
@@ -263,7 +323,8 @@ static const struct {
 	{"killed from outside", run_killed}, {"stopped from outside", run_stopped}, {"safe mode", run_safe_mode},
 	{"adopt row", run_adopt_row}, {"adopt descriptor", run_adopt_descriptor}, {"adopt rings", run_adopt_rings},
 	{"adopt loop", run_adopt_loop}, {"ring tx", run_ring_tx}, {"ring rx", run_ring_rx}, {"ring tx loop", run_ring_tx_loop},
-	{"ring rx sleep", run_ring_rx_sleep}, {"replaced", run_replaced}, {"budget", run_budget},
+	{"ring rx sleep", run_ring_rx_sleep}, {"replaced", run_replaced}, {"budget", run_budget}, {"vringctl", run_vringctl},
+	{"vringctl dies", run_vringctl_dies},
 };
 
 int main(int argc, char **argv)
