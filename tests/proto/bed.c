@@ -94,7 +94,6 @@ static const char *bed_calm_talk(struct bed *b)
 bool bed_open(struct bed *b, const char *bin)
 {
 	memset(b, 0, sizeof(*b));
-	// VRINGD_TEST_KEEPER: as it is run by default, in two processes
 	if (!daemon_start(&b->d, bin, getenv("VRINGD_TEST_KEEPER") != NULL ? bed_args + 1 : bed_args)) {
 		bed_fail(b, "cannot start %s", bin);
 		return false;
@@ -108,6 +107,7 @@ bool bed_open(struct bed *b, const char *bin)
 	if (wrong != NULL)
 		bed_fail(b, "innocent pair: %s", wrong);
 	b->fds = daemon_fds(&b->d);
+	b->worker = daemon_worker(&b->d);
 	return wrong == NULL;
 }
 
@@ -128,6 +128,10 @@ void bed_settle(struct bed *b)
 	if (!daemon_alive(&b->d)) {
 		bed_fail(b, "the daemon died (status 0x%x)", (unsigned)b->d.status);
 		return;
+	}
+	if (daemon_worker(&b->d) != b->worker) {
+		bed_fail(b, "the worker died");
+		b->worker = daemon_worker(&b->d);
 	}
 	for (unsigned i = 0; i < 400 && (now = daemon_fds(&b->d)) != b->fds; i++)
 		daemon_nap(i < 50 ? 1 : 10);

@@ -17,6 +17,7 @@ struct bed {
 	struct fe *calm[2];
 	struct net calm_net[2];
 	uint64_t calm_seq;
+	pid_t worker; // with a keeper a death would else be seen by nobody
 	int fds; // of the daemon with nobody on the ports under test
 	unsigned checks, cases, bad;
 	const char *row;  // in hand
@@ -30,6 +31,7 @@ struct bed_row {
 	void (*run)(struct bed *b);
 };
 
+// With VRINGD_TEST_KEEPER in the environment: as it is run by default, in two processes.
 bool bed_open(struct bed *b, const char *bin);
 bool bed_close(struct bed *b); // false: the daemon did not end well
 // A row consists of one or more cases. bed_case_begin names the next (false: it is not asked for); bed_case_end settles,
