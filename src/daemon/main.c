@@ -9,6 +9,7 @@
 
 #include "base/crash.h"
 #include "base/fd.h"
+#include "base/linger.h"
 #include "base/log.h"
 #include "base/slice.h"
 #include "daemon/conffile.h"
@@ -312,6 +313,8 @@ int main(int argc, char **argv)
 		}
 		check_cpus(&l.o);
 		signal(SIGPIPE, SIG_IGN);
+		if (worker && !linger_start())
+			log_warn("the end of this process will take as long as guest memory takes to unmap");
 		rc = run(&l);
 		break;
 	}
