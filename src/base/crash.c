@@ -1,11 +1,13 @@
 #include "base/crash.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -20,6 +22,7 @@ static unsigned n_steps;
 static _Atomic unsigned life;
 static _Atomic unsigned passes[CRASH_N];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
+static struct crash_page *page;
 
 const char *crash_name(enum crash_point p)
 {
@@ -77,9 +80,53 @@ enum err crash_plan(const char *plan, struct why *why)
 	}
 }
 
+// -- a plan in a file that is shared ----------------------------------------------------------------------------------------
+
+static struct crash_page *page_map(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	void *p = fd >= 0 ? mmap(NULL, sizeof(struct crash_page), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) : MAP_FAILED;
+	if (fd >= 0)
+		close(fd);
+	if (p == MAP_FAILED) {
+		log_err("crash page %s: can't be mapped", path);
+		_exit(2);
+	}
+	return p;
+}
+
+void crash_arm(struct crash_page *g, const enum crash_point *point, const unsigned *nth, unsigned n)
+{
+	atomic_store(&g->armed, 0);
+	atomic_store(&g->fired, 0);
+	atomic_store(&g->left, n ? nth[0] : 0);
+	for (unsigned i = 0; i < n; i++) {
+		g->step[i].point = point[i];
+		g->step[i].nth = nth[i];
+	}
+	atomic_store(&g->armed, n);
+}
+
+static bool page_due(struct crash_page *g, enum crash_point p)
+{
+	atomic_fetch_add(&g->passes[p], 1);
+	unsigned n = atomic_load(&g->armed), i = atomic_load(&g->fired);
+	if (n > CRASH_PAGE_STEPS || i >= n || g->step[i].point != p || atomic_fetch_sub(&g->left, 1) != 1)
+		return false;
+	if (i + 1 < n)
+		atomic_store(&g->left, g->step[i + 1].nth);
+	atomic_store(&g->fired, i + 1);
+	return true;
+}
+
+// ------------------------------------------------------------------------------------------------------------------------
+
 static void from_environment(void)
 {
 	struct why why;
+	const char *path = getenv("VRINGD_CRASH_PAGE");
+	if (path)
+		page = page_map(path);
 	if (n_steps == 0 && crash_plan(getenv("VRINGD_CRASH"), &why) != OK) {
 		log_err("%s", why.text);
 		_exit(2);
@@ -97,6 +144,8 @@ void crash_set_life(unsigned n)
 bool crash_pass_due(enum crash_point p)
 {
 	pthread_once(&once, from_environment);
+	if (page)
+		return page_due(page, p);
 	unsigned nth = atomic_fetch_add(&passes[p], 1) + 1;
 	for (unsigned i = 0; i < n_steps; i++)
 		if (steps[i].point == p && steps[i].nth == nth && steps[i].life == atomic_load(&life))

@@ -3,12 +3,17 @@
 // Worker number LIFE (0 is the first) dies by SIGKILL at its NTH pass of POINT (1 is the first). In any other build the
 // calls are nothing, and nothing of crash.c is linked.
 //
+// VRINGD_CRASH_PAGE=FILE: the plan is in that file, which is mapped by keeper and workers, and by a test that says from one moment to
+// the next where the next death shall be, and sees what was passed (struct crash_page).
+//
 // A point that is passed in the course of a frame says what is done by then, in both forms of the datapath and with both
 // kinds of ring. What a source's ring is given is passed by the same code and does not count, but for frame_returned.
 #ifndef BASE_CRASH_H
 #define BASE_CRASH_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
@@ -67,6 +72,18 @@ enum crash_point { VRINGD_CRASH_POINTS_LIST(CRASH_ENUM) CRASH_N };
 #undef CRASH_ENUM
 
 const char *crash_name(enum crash_point p); // "msg_taken"
+
+#define CRASH_PAGE_STEPS 16u
+struct crash_page { // all zeroes: nothing is planned
+	_Atomic uint32_t armed; // steps that are planned: written last, after `fired` was made 0
+	_Atomic uint32_t fired; // steps that came true, in their order
+	_Atomic uint32_t left; // passes of the next step's point up to its death
+	struct {
+		uint32_t point, nth;
+	} step[CRASH_PAGE_STEPS];
+	_Atomic uint32_t passes[CRASH_N]; // of all processes
+};
+void crash_arm(struct crash_page *g, const enum crash_point *point, const unsigned *nth, unsigned n); // n deaths, one after the other
 
 // What the build with crash points calls; anything may pass from any thread.
 void crash_pass(enum crash_point p);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -85,8 +86,44 @@ static void test_plans(void **state)
 	assert_int_equal(crash_plan(NULL, &why), OK);
 }
 
+// A plan that is written while it runs: each pass is counted, deaths come one after the other, whichever process passes.
+static void test_page(void **state)
+{
+	(void)state;
+	static struct crash_page page;
+	static const enum crash_point point[] = { CRASH_msg_taken, CRASH_msg_applied, CRASH_msg_taken };
+	static const unsigned nth[] = { 2, 1, 1 };
+	char path[] = "/tmp/vringd-crash-page-XXXXXX";
+	int fd = mkstemp(path), status;
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, &page, sizeof(page)), sizeof(page));
+	struct crash_page *g = mmap(NULL, sizeof(page), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_ptr_not_equal(g, MAP_FAILED);
+	for (unsigned life = 0; life < 4; life++) {
+		pid_t pid = fork();
+		if (pid == 0) {
+			setenv("VRINGD_CRASH_PAGE", path, 1);
+			crash_life(life);
+			crash_here(CRASH_msg_applied); // nothing is planned, or this is
+			if (life == 0)
+				crash_arm(g, point, nth, 3);
+			for (unsigned i = 0; i < 4; i++)
+				crash_here(i % 2 ? CRASH_msg_applied : CRASH_msg_taken);
+			_exit(0);
+		}
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		static const uint32_t fired[] = { 1, 2, 3, 3 }, taken[] = { 2, 2, 3, 5 }, applied[] = { 2, 3, 4, 7 };
+		assert_int_equal(WIFSIGNALED(status), life < 3);
+		assert_int_equal(g->fired, fired[life]);
+		assert_int_equal(g->passes[CRASH_msg_taken], taken[life]);
+		assert_int_equal(g->passes[CRASH_msg_applied], applied[life]);
+	}
+	unlink(path);
+	close(fd);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_dies), cmocka_unit_test(test_plans) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_page), cmocka_unit_test(test_dies), cmocka_unit_test(test_plans) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
