@@ -141,11 +141,12 @@ static void add_epoch(void *arg, struct kept_conn *c)
 		e->epoch[e->n++] = c->id;
 }
 
-static void keep_ledgers(struct vd *vd)
+static void keep_pages(struct vd *vd)
 {
 	struct epochs e = { .n = 0 };
 	kept_each(vd->kept, add_epoch, &e);
 	ledgers_keep_only(vd->ledgers, e.epoch, e.n);
+	standings_keep_only(vd->standings, e.epoch, e.n);
 }
 
 static void each_session(struct vd *vd, void (*fn)(struct session *s))
@@ -173,7 +174,7 @@ void adopt_connections(struct vd *vd)
 		vd_store_failed(vd, "", &why);
 		r.short_of_memory = true;
 	}
-	keep_ledgers(vd);
+	keep_pages(vd);
 	crash_here(CRASH_adopt_opened);
 	kept_each(vd->kept, adopt_one, &r);
 	crash_here(CRASH_adopt_built);

@@ -12,6 +12,7 @@
 #include "daemon/spec.h"
 #include "daemon/vd.h"
 #include "dev/dev.h"
+#include "daemon/standing.h"
 #include "flight/blame.h"
 #include "loop/loop.h"
 #include "timeline/timeline.h"
@@ -46,7 +47,8 @@ struct session {
 	bool suspect; // its message, or taking it over, ended workers: tried once more, with the port's datapath off
 	bool had; // an earlier worker had its rings in the datapath
 	bool in_use; // identity was told that the guest runs here
-	bool ran; // rings ran at some time
+	struct standing *standing; // ran, stopped, counted: what a worker after us can't find out by itself
+	struct standing own; // there is no keeper, or no room
 	uint32_t began; // rings that were started at some time
 	pid_t pid;
 	uid_t uid;
@@ -117,6 +119,7 @@ struct vd {
 	struct held *held; // NULL: and frames that are held
 	struct upgrade *upgrade; // NULL: there is no keeper
 	int config_fd; // what was read from configuration files, for a candidate; -1: none
+	struct standings *standings; // NULL: how connections stand, too
 	struct ledgers *ledgers; // NULL: places of packed rings die with us
 	const struct blame_page *blame; // NULL: there is no keeper
 	struct store_opened opened;
@@ -174,6 +177,7 @@ void port_on_connection(struct port *p, int fd); // takes fd
 void port_on_kept(struct port *p, struct kept_conn *c); // one that the keeper has
 void port_add_session(struct port *p, struct session *s); // there is room; s has its peer
 bool port_full(const struct port *p); // as many front ends as there can be
+void port_device_put(struct port *p); // its device's row
 void port_session_over(struct port *p, struct session *s); // frees it
 enum err port_open(struct port *p, struct why *why); // its socket or tap; of a parked tap a place only
 void port_next_session(struct port *p); // give the datapath the rings of whoever waits for it
@@ -200,8 +204,7 @@ void session_attach(struct session *s); // give the datapath what is wanted
 void session_close(struct session *s, const char *reason);
 void session_over(struct session *s, bool clean, const char *reason); // frees it; clean: the front end closed between messages
 // identity.c
-void identity_running(struct port *p, struct session *s); // from none to some
-void identity_resumed(struct port *p); // the same, with another worker
+void identity_taken(struct port *p, struct session *s); // from no ring to some, or the same with another worker
 void identity_resume_stopped(struct port *p, struct session *s); // and where its rings were stopped
 void identity_stopped(struct port *p, struct session *s); // the guest stopped its last ring
 void identity_lost(struct port *p, bool logged); // its connection ended while rings ran

@@ -130,7 +130,7 @@ static struct port *take_from_others(struct port *p)
 	return from;
 }
 
-void identity_running(struct port *p, struct session *s)
+static void running(struct port *p, struct session *s)
 {
 	bool logged = p->was_logging, fresh = !p->home && p->spec.n_macs > 0;
 	// the addresses point here before the first ring is in: a frame that comes in between waits for it
@@ -158,7 +158,7 @@ void identity_running(struct port *p, struct session *s)
 	macs_changed(p->vd);
 }
 
-void identity_resumed(struct port *p)
+static void resumed(struct port *p)
 {
 	dp_port_rx_state(p->dp, DP_RX_PAUSED);
 	claim_configured(p);
@@ -168,12 +168,48 @@ void identity_resumed(struct port *p)
 	p->stopped_us = 0;
 }
 
-// Its frames wait for it as before; when exactly it stopped died with the last worker.
+// A taking of the rings counts once, whichever worker comes to write it.
+static void count_taking(struct port *p, struct standing *st)
+{
+	if (!st->taking)
+		st->taking = p->device.generation + 1;
+	st->ran = true;
+	st->stopped_us = 0;
+	if (p->device.generation >= st->taking)
+		return;
+	p->device.generation = st->taking;
+	port_device_put(p);
+}
+
+// A worker before us may have died between the commit that starts the rings and this.
+void identity_taken(struct port *p, struct session *s)
+{
+	const struct standing *st = s->standing;
+	s->in_use = true;
+	if (s->resuming && st->taking) {
+		resumed(p);
+	} else {
+		if (s->resuming && st->stopped_us) {
+			p->stopped_us = st->stopped_us;
+			p->was_logging = st->logged;
+		}
+		running(p, s);
+	}
+	count_taking(p, s->standing);
+}
+
+// Its frames wait for it as before. A worker that died in the middle of its stop left no time.
 void identity_resume_stopped(struct port *p, struct session *s)
 {
+	struct standing *st = s->standing;
+	if (!st->stopped_us) {
+		st->stopped_us = clock_boot_us();
+		st->logged = bits_has(dev_snap(s->dev)->features_acked, VHOST_F_LOG_ALL);
+	}
+	st->taking = 0;
 	p->active = s;
-	p->stopped_us = clock_boot_us();
-	p->was_logging = bits_has(dev_snap(s->dev)->features_acked, VHOST_F_LOG_ALL);
+	p->stopped_us = st->stopped_us;
+	p->was_logging = st->logged;
 	dp_port_rx_state(p->dp, DP_RX_STOPPED);
 	port_arm_hold(p);
 }

@@ -18,6 +18,7 @@
 #define KEPT_HELD ":held" // frames
 #define KEPT_COUNTERS ":counters"
 #define KEPT_LEDGERS ":ledgers" // places of packed rings
+#define KEPT_STANDING ":standing" // how connections stand with their ports
 #define KEPT_LEASE ":lease" // who may touch rings
 #define KEPT_UPGRADE ":upgrade" // how many upgrades there were, and whether one is under way
 #define KEPT_CONFIG ":config" // what was read from configuration files

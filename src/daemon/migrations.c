@@ -162,7 +162,7 @@ void migration_running(struct port *p, struct session *s, struct port *from)
 		feed(p, s->source, TL_RINGS_RUNNING, now); // back at the source
 		return;
 	}
-	if (s->ran || back || !starts_in_the_middle(s))
+	if (s->standing->ran || back || !starts_in_the_middle(s))
 		return; // a start of a guest that did not come from elsewhere
 	record_free(p, p->arrival);
 	p->arrival = record_open(p, TIMELINE_DESTINATION, now);

@@ -1,5 +1,5 @@
-// Shared pages that outlive a worker: who may touch rings, where packed rings stand, what was counted, frames that are held. The first worker makes each and puts it
-// with the keeper; the ones after it find it there.
+// Shared pages that outlive a worker: who may touch rings, where packed rings stand, how connections stand with their ports, what was counted, frames
+// that are held. The first worker makes each and puts it with the keeper; the ones after it find it there.
 #include "base/crash.h"
 #include "base/fd.h"
 #include "base/lease.h"
@@ -31,6 +31,12 @@ static enum err open_lease(struct vd *vd, struct why *why)
 	enum err e = page_fd(vd, KEPT_LEASE, lease_make, &fd, why);
 	if (e == OK)
 		e = lease_open(&vd->lease, fd, why);
+#ifdef VRINGD_MUTANT_NO_LEASE // seeded bug: nobody is asked who may still write guest memory
+	lease_close(vd->lease);
+	vd->lease = NULL;
+	fd_reset(&fd);
+	return e;
+#endif
 	if (e == OK)
 		e = lease_await_all(vd->lease, LEASE_WAIT_MS, why);
 	crash_here(CRASH_adopt_leased);
@@ -83,6 +89,17 @@ static enum err open_held(struct vd *vd, uint64_t total, struct why *why)
 	return e;
 }
 
+// Without it a connection is taken over as one whose guest runs if its rings do.
+static enum err open_standings(struct vd *vd, struct why *why)
+{
+	int fd;
+	enum err e = page_fd(vd, KEPT_STANDING, standings_make, &fd, why);
+	if (e == OK && standings_open(&vd->standings, fd, why) == REFUSED)
+		log_warn("%s: it is gone on without", why->text);
+	fd_reset(&fd);
+	return e;
+}
+
 enum err pages_open(struct vd *vd, uint64_t hold_total, struct why *why)
 {
 	if (!vd->kept)
@@ -90,6 +107,8 @@ enum err pages_open(struct vd *vd, uint64_t hold_total, struct why *why)
 	enum err e = open_lease(vd, why);
 	if (e == OK)
 		e = open_ledgers(vd, why);
+	if (e == OK)
+		e = open_standings(vd, why);
 	if (e == OK)
 		e = open_counters(vd, why);
 	return e == OK ? open_held(vd, hold_total, why) : e;
@@ -99,6 +118,7 @@ void pages_close(struct vd *vd)
 {
 	held_close(vd->held);
 	counters_close(vd->counters);
+	standings_close(vd->standings);
 	ledgers_close(vd->ledgers);
 	lease_close(vd->lease);
 }

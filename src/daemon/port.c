@@ -283,6 +283,13 @@ void port_next_session(struct port *p)
 		}
 }
 
+void port_device_put(struct port *p)
+{
+	struct why why;
+	if (p->has_device && store_device_put(p->vd->store, &p->device, &why) != OK)
+		vd_store_failed(p->vd, p->spec.id, &why);
+}
+
 void port_session_over(struct port *p, struct session *s)
 {
 	bool ran = s->in_use, logged = bits_has(dev_snap(s->dev)->features_acked, VHOST_F_LOG_ALL);
@@ -295,7 +302,7 @@ void port_session_over(struct port *p, struct session *s)
 	}
 	if (ran)
 		p->lost_pid = s->pid;
-	p->refused = s->fatal || (s->refused && !s->ran && !p->cut_for[0]);
+	p->refused = s->fatal || (s->refused && !s->standing->ran && !p->cut_for[0]);
 	session_free(s);
 	if (p->active == s)
 		p->active = NULL;

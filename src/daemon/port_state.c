@@ -38,7 +38,7 @@ enum port_state port_state(const struct port *p)
 		return p->spec.mode == SPEC_CLIENT ? PORT_CONNECTING : PORT_LISTENING;
 	if (p->active && (p->active->attached & p->active->used))
 		return PORT_RUNNING;
-	if (p->active && !p->active->live && p->active->ran)
+	if (p->active && !p->active->live && p->active->standing->ran)
 		return PORT_STOPPED;
 	const struct snap *s = dev_snap(p->session[0]->dev);
 	for (unsigned q = 0; q < SNAP_MAX_RINGS; q++)

@@ -99,13 +99,6 @@ static void on_refused(struct session *s, const char *detail)
 		vd_event(p->vd, p->spec.id, "port.refused", "%s", detail);
 }
 
-static void device_put(struct port *p)
-{
-	struct why why;
-	if (p->has_device && store_device_put(p->vd->store, &p->device, &why) != OK)
-		vd_store_failed(p->vd, p->spec.id, &why);
-}
-
 static void on_ring_stop(struct session *s, unsigned q)
 {
 	struct port *p = s->port;
@@ -115,8 +108,11 @@ static void on_ring_stop(struct session *s, unsigned q)
 	if (s->in_use && !s->used) {
 		s->in_use = false;
 		identity_stopped(p, s);
+		s->standing->stopped_us = p->stopped_us;
+		s->standing->logged = p->was_logging;
+		s->standing->taking = 0;
 	}
-	device_put(p); // with each ring: a kill between two of them must not lose the first one's base
+	port_device_put(p); // with each ring: a kill between two of them must not lose the first one's base
 	if (!s->live)
 		port_next_session(p);
 }
@@ -131,7 +127,7 @@ static void on_ring_start(struct session *s, unsigned q)
 	s->began |= UINT32_C(1) << q;
 	p->device.last_base_set &= ~(UINT32_C(1) << q);
 	if (known)
-		device_put(p);
+		port_device_put(p);
 	if (!known || again || base == last)
 		return;
 	log_rated(&p->rate, base ? LOG_LWARN : LOG_LINFO, "port %s: ring %u: base %u is given, %u was the last", p->spec.id, q, base, last);
@@ -184,17 +180,8 @@ void session_attach(struct session *s)
 	if (p->active && p->active != s && p->active->live)
 		return; // the other front end's rings run, or rest for a moment: these wait until they are stopped
 	p->active = s;
-	if (s->used && !s->in_use) { // before its rings: older frames go in front, and the first moments are not missed
-		s->in_use = true;
-		if (s->resuming) {
-			identity_resumed(p);
-		} else {
-			identity_running(p, s);
-			p->device.generation++;
-			device_put(p);
-		}
-		s->ran = true;
-	}
+	if (s->used && !s->in_use) // before its rings: older frames go in front, and the first moments are not missed
+		identity_taken(p, s);
 	for (unsigned q = 0; q < SNAP_MAX_RINGS; q++) {
 		struct want *w = &s->want[q];
 		if (!w->ring || (s->attached >> q & 1) || (s->resuming && q % 2 == 1))
@@ -272,6 +259,11 @@ static struct session *make(struct port *p, int fd, struct kept_conn *kept, cons
 	s->epoch = conf.epoch;
 	if (e == OK && conf.features & BIT64(VIRTIO_F_RING_PACKED))
 		conf.ledgers = ledgers_of(p->vd->ledgers, conf.epoch);
+	s->standing = standings_of(p->vd->standings, conf.epoch);
+	if (!s->standing)
+		s->standing = &s->own; // as if a dead worker had come to all that it committed
+	if (s->standing == &s->own && row)
+		s->own.taking = p->device.generation;
 	if (e == OK && row) {
 		s->dev = adopt_device(s, &conf, &ops, kept, row, why);
 	} else if (e == OK) {
@@ -285,6 +277,7 @@ static struct session *make(struct port *p, int fd, struct kept_conn *kept, cons
 	if (!s->src) {
 		dev_free(s->dev);
 		ledgers_drop(p->vd->ledgers, s->epoch);
+		standings_drop(p->vd->standings, s->epoch);
 		free(s);
 		return NULL;
 	}
@@ -315,11 +308,9 @@ static void adopt_bases(struct session *s, const struct store_connection *row)
 		const struct snap_ring *r = &row->snap.ring[q];
 		if (r->started)
 			p->device.last_base_set &= ~(UINT32_C(1) << q);
-		else if ((p->device.last_base_set >> q & 1) && r->base_given && !r->has_addr) // what a stop leaves
-			s->ran = true;
 	}
 	if (memcmp(&was, &p->device, sizeof(was)) != 0)
-		device_put(p);
+		port_device_put(p);
 }
 
 struct session *session_adopt(struct port *p, struct kept_conn *kept, const struct store_connection *row, struct why *why)
@@ -352,7 +343,7 @@ void session_resume_tx(struct session *s)
 	if (s->port->safe)
 		return;
 	session_attach(s);
-	if (s->ran && !s->live && !s->port->active)
+	if (s->standing->ran && !s->live && !s->port->active)
 		identity_resume_stopped(s->port, s);
 	else if (!s->port->active)
 		dp_port_rx_state(s->port->dp, DP_RX_OFF);
@@ -363,7 +354,7 @@ void session_trusted(struct session *s)
 {
 	flight_take(FLIGHT_ADOPTION, s->epoch, 0, s->port->spec.id);
 	s->resuming = s->had;
-	s->ran = s->ran || s->had;
+	s->standing->ran |= s->had;
 	session_attach(s);
 	session_resume_tx(s);
 	flight_done();
@@ -379,6 +370,7 @@ void session_free(struct session *s)
 	migration_closed(s); // reads the device's counters
 	dev_free(s->dev); // retracts its rings
 	ledgers_drop(p->vd->ledgers, s->epoch);
+	standings_drop(p->vd->standings, s->epoch);
 	msgsrc_free(s->src); // before its rows: a connection without rows is taken for a young one
 	if (store_connection_end(p->vd->store, p->spec.id, s->epoch, &why) != OK)
 		vd_store_failed(p->vd, p->spec.id, &why);
