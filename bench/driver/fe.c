@@ -105,6 +105,8 @@ void fe_disconnect(struct fe *fe)
 
 bool fe_send(struct fe *fe, uint32_t id, uint32_t flags, const void *payload, uint32_t size, const int *fds, unsigned n_fds)
 {
+	if (fe->hook.sends != NULL)
+		fe->hook.sends(fe->hook.arg, fe, id);
 	if (!conn_send_msg(fe->sock, id, VU_VERSION | flags, payload, size, fds, n_fds)) {
 		fe_fail(fe, FE_CLOSED, "message %u: send: %m", id);
 		return false;
@@ -122,6 +124,8 @@ enum fe_res fe_recv(struct fe *fe, struct conn_msg *msg, uint32_t id)
 		return fe_fail(fe, FE_SILENT, "message %u: no reply in %u ms", id, fe->conf.timeout_ms);
 	if (got == CONN_JUNK)
 		return fe_fail(fe, FE_WRONG, "message %u: reply of %u bytes", id, msg->hdr.size);
+	if (fe->hook.heard != NULL)
+		fe->hook.heard(fe->hook.arg, fe, msg);
 	if (msg->hdr.flags == VU_REPLY_FLAGS && msg->hdr.request == id && msg->n_fds == 0)
 		return FE_OK;
 	fe_fail(fe, FE_WRONG, "message %u: reply has id %u, flags 0x%x, %u fds", id, msg->hdr.request, msg->hdr.flags,

@@ -58,8 +58,16 @@ struct fe_ring {
 	bool running;
 };
 
+struct fe;
+struct fe_hook { // what a test wants to see of the wire; NULL: nothing
+	void (*sends)(void *arg, struct fe *fe, uint32_t id); // a message is about to be sent
+	void (*heard)(void *arg, struct fe *fe, const struct conn_msg *reply);
+	void *arg;
+};
+
 struct fe {
 	struct fe_conf conf;
+	struct fe_hook hook;
 	int sock; // -1: not connected
 	struct gmem *mem;
 	unsigned rings; // 2 * pairs; even: receive

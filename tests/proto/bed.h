@@ -23,7 +23,7 @@ struct bed {
 	const char *row;  // in hand
 	const char *only; // if not NULL: the rows and cases whose name has this in it
 	char at[120];     // the case in hand
-	char failed[400]; // why; "": it holds
+	char failed[1600]; // why; "": it holds
 };
 
 struct bed_row {

@@ -108,6 +108,20 @@ pid_t daemon_worker(const struct daemon *d)
 	return daemon_children(d->pid, &child, 1) == 1 ? child : -1;
 }
 
+// Dead, though nobody may have asked for its status yet: it is no child of ours.
+static bool daemon_dead(pid_t pid)
+{
+	char path[64], text[256] = "";
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	FILE *f = fopen(path, "re");
+	if (f == NULL)
+		return true;
+	size_t n = fread(text, 1, sizeof(text) - 1, f);
+	fclose(f);
+	const char *state = n > 0 ? strrchr(text, ')') : NULL;
+	return state == NULL || state[2] == 'Z' || state[2] == 'X';
+}
+
 void daemon_kill(struct daemon *d)
 {
 	pid_t worker = d->pid > 0 ? daemon_worker(d) : -1;
@@ -115,7 +129,7 @@ void daemon_kill(struct daemon *d)
 		return;
 	kill(d->pid, SIGKILL);
 	waitpid(d->pid, &d->status, 0);
-	for (unsigned i = 0; worker > 0 && kill(worker, 0) == 0 && i < 5000; i++) // it dies with its keeper
+	for (unsigned i = 0; worker > 0 && !daemon_dead(worker) && i < 5000; i++) // it dies with its keeper
 		daemon_nap(1);
 	d->pid = -1;
 }
