@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdint.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -17,7 +16,7 @@
 // address space; told by the death of one thread we might be gone before another, which would then have the work.
 __attribute__((no_sanitize("address", "thread", "undefined"))) static int wait_for_end(void *arg)
 {
-	unsigned fd = (unsigned)(uintptr_t)arg;
+	const unsigned fd = *(const unsigned *)arg;
 	char byte;
 	if (fd > 0)
 		syscall(SYS_close_range, 0, fd - 1, 0);
@@ -31,15 +30,17 @@ __attribute__((no_sanitize("address", "thread", "undefined"))) static int wait_f
 bool linger_start(void)
 {
 	static _Alignas(64) char stack[STACK];
+	static unsigned fd; // the other process may look at it at any time
 	int end[2], pid = -1;
 	sigset_t all, old;
 	if (pipe2(end, O_CLOEXEC) != 0)
 		return false;
+	fd = (unsigned)end[0];
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, &old);
 	// without CLONE_FILES: its copy of the descriptors is closed at once, and ours are closed when we die
 	if (end[0] >= 0)
-		pid = clone(wait_for_end, stack + STACK, CLONE_VM, (void *)(uintptr_t)end[0]);
+		pid = clone(wait_for_end, stack + STACK, CLONE_VM, &fd);
 	sigprocmask(SIG_SETMASK, &old, NULL);
 	fd_reset(&end[0]);
 	if (pid < 0)
