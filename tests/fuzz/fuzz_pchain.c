@@ -122,6 +122,30 @@ static void start_anew(struct world *w)
 	pring_finish(pring_of(w->r));
 }
 
+// Dies in the middle of a batch, and goes on with what the ledger says; the driver may have written meanwhile. Nothing else may
+// have been written than what was there.
+static void dies(struct world *w, unsigned how)
+{
+	struct pring *p = pring_of(w->r);
+	struct vone one[64];
+	struct gwrite_used back[64];
+	uint32_t before = ring_base(w->r), after;
+	uint8_t ring[200 * 16];
+	unsigned n = ring_fetch_ones(w->r, 64, ring_pending(w->r), w->writable, 1, 12, one);
+	for (unsigned i = 0; i < n; i++)
+		back[i] = (struct gwrite_used){ .id = one[i].id, .len = w->writable ? 1 : 0 };
+	memcpy(ring, w->mem[0], p->num * 16u);
+	ring_advance(w->r, n);
+	ring_stage(w->r, back, n);
+	after = (p->at.fill.slot | (uint32_t)p->at.fill.wrap << 15) * 0x10001u;
+	gwrite_fence();
+	if (how & 1)
+		driver_writes(w, (unsigned)fuzz_byte(&w->in) * 64, 40);
+	FUZZ_CHECK(pring_resume(p));
+	FUZZ_CHECK(ring_base(w->r) == before || ring_base(w->r) == after);
+	FUZZ_CHECK(how & 1 || (ring_base(w->r) == before && memcmp(ring, w->mem[0], p->num * 16u) == 0));
+}
+
 static void check_place(const struct world *w)
 {
 	const struct pring *p = pring_of_const(w->r);
@@ -185,7 +209,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			ring_wants_call(w.r);
 			break;
 		default:
-			start_anew(&w);
+			if (what & 128)
+				dies(&w, what / 8u);
+			else
+				start_anew(&w);
 		}
 		check_place(&w);
 		if (w.log)
