@@ -46,12 +46,6 @@ void custody_put(struct keeper *k, const char *text, int fd, bool listens)
 		keeper_watch(k, fd, WATCH_NAME, (unsigned)(n - k->name), EPOLLIN, true);
 }
 
-int custody_get(struct keeper *k, const char *text)
-{
-	const struct name *n = find(k, text);
-	return n ? n->fd : -1;
-}
-
 bool custody_tell(struct keeper *k)
 {
 	struct why why;

@@ -138,7 +138,6 @@ bool conn_tell(struct keeper *k, struct conn *c); // false: no room now
 // custody.c: put, get, keep-only, replay
 void custody_put(struct keeper *k, const char *name, int fd, bool listens); // takes fd
 void custody_drop(struct keeper *k, const char *name);
-int custody_get(struct keeper *k, const char *name); // borrowed; -1: there is none
 bool custody_tell(struct keeper *k); // false: no room now
 // Of what conn keeps and what its message brought, those that are named stay.
 void custody_keep_only(struct conn *c, const struct kp_ref *ref, unsigned n);

@@ -29,15 +29,15 @@ void keeper_watch(struct keeper *k, int fd, enum keeper_watch kind, unsigned ind
 static bool init_pages(struct keeper *k)
 {
 	struct why why;
-	int flight, blame;
+	int flight, blame, bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (flight_make(&flight, &k->flight, &why) != OK || blame_make(&blame, &k->blame, &why) != OK) {
 		log_err("keeper: %s", why.text);
 		return false;
 	}
 	custody_put(k, KP_FLIGHT, flight, false);
 	custody_put(k, KP_BLAME, blame, false);
-	custody_put(k, KP_BELL, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), false);
-	keeper_watch(k, custody_get(k, KP_BELL), WATCH_BELL, 0, EPOLLIN | EPOLLET, true); // never read
+	custody_put(k, KP_BELL, bell, false);
+	keeper_watch(k, bell, WATCH_BELL, 0, EPOLLIN | EPOLLET, true); // never read
 	return true;
 }
 

@@ -38,6 +38,7 @@ static struct worker *worker_new(struct dp *dp, unsigned index)
 	w->dp = dp;
 	w->index = index;
 	w->flight = &flight_page()->thread[index];
+	atomic_store(&w->flight->beat, 0);
 	w->inject_tail = &w->inject_head;
 	pthread_mutex_init(&w->inject_lock, NULL);
 	w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
