@@ -68,9 +68,11 @@ void flight_unblock(sigset_t *set)
 struct flight_thread *flight_here(unsigned slot)
 {
 	struct flight_thread *t = &flight_page()->thread[slot];
-	stack_t s = { .ss_sp = stack[slot], .ss_size = STACK_BYTES };
+	stack_t s = { .ss_sp = stack[slot], .ss_size = STACK_BYTES }, had;
 	self = (int)slot;
-	sigaltstack(&s, NULL); // without it an overflow of the stack is told to nobody
+	// without it an overflow of the stack is told to nobody; a sanitizer has its own, and takes it back
+	if (sigaltstack(NULL, &had) == 0 && (had.ss_flags & SS_DISABLE))
+		sigaltstack(&s, NULL);
 	atomic_store(&t->tid, (int32_t)syscall(SYS_gettid));
 	return t;
 }
