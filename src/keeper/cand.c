@@ -63,7 +63,8 @@ void cand_take_over(struct keeper *k)
 		return; // the worker ends, and what it runs is started again
 	epoll_ctl(k->ep, EPOLL_CTL_DEL, k->sock, NULL);
 	fd_reset(&k->sock);
-	kill(k->pid, SIGKILL); // nothing of it is wanted any more, and what it has mapped may take long
+	if (!k->reaped)
+		kill(k->pid, SIGKILL); // nothing of it is wanted any more, and what it has mapped may take long
 	k->died_us = clock_boot_us();
 	k->status = 0;
 	k->worker++;

@@ -41,7 +41,7 @@ void child_begin(struct keeper *k)
 	flight_reset(k->flight);
 	hang_reset(&k->hang);
 	k->spawned_us = clock_boot_us();
-	k->hello_told = k->ready_told = k->serving = k->blocked = k->deaf = false;
+	k->hello_told = k->ready_told = k->serving = k->blocked = k->deaf = k->reaped = false;
 	k->abort_us = k->stopped_us = 0;
 	for (unsigned i = 0; i < KEEPER_MAX_NAMES; i++)
 		k->name[i].told = false;
@@ -54,7 +54,7 @@ void child_begin(struct keeper *k)
 		if (c->state == CONN_ENDING)
 			c->state = CONN_FREE;
 	}
-	keeper_watch(k, k->sock, WATCH_WORKER, 0, EPOLLIN, true);
+	keeper_watch(k, k->sock, WATCH_WORKER, k->worker, EPOLLIN, true);
 	child_tell(k);
 }
 
@@ -76,7 +76,7 @@ static bool tell_ready(struct keeper *k)
 static void set_blocked(struct keeper *k, bool blocked)
 {
 	if (k->blocked != blocked && !k->deaf)
-		keeper_watch(k, k->sock, WATCH_WORKER, 0, blocked ? EPOLLIN | EPOLLOUT : EPOLLIN, false);
+		keeper_watch(k, k->sock, WATCH_WORKER, k->worker, blocked ? EPOLLIN | EPOLLOUT : EPOLLIN, false);
 	k->blocked = blocked;
 }
 
@@ -214,6 +214,7 @@ static void on_status(struct keeper *k, int status)
 		k->stopped_us = WIFSTOPPED(status) ? clock_boot_us() : 0;
 		return;
 	}
+	k->reaped = true;
 	child_read(k); // what it said before it died counts
 	if (k->pid != pid)
 		return; // it had left

@@ -84,6 +84,7 @@ struct keeper {
 	bool hello_told, ready_told, serving, ever_served, ending, ended, hup;
 	bool blocked; // there was no room for all that it should hear
 	bool deaf; // its end of the pair is closed
+	bool reaped; // the number of its process may be another's
 	unsigned failed_starts;
 	struct cand cand;
 	int next_exe; // the worker's, which was a candidate and does not serve yet; -1: it runs exe

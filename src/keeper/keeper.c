@@ -97,7 +97,6 @@ static void on_signal(struct keeper *k, int signo)
 static void on_event(struct keeper *k, const struct epoll_event *ev)
 {
 	unsigned index = (unsigned)ev->data.u64;
-	int sock = k->sock;
 	struct signalfd_siginfo si;
 	switch ((enum keeper_watch)(ev->data.u64 >> 32)) {
 	case WATCH_SIGNALS:
@@ -105,9 +104,10 @@ static void on_event(struct keeper *k, const struct epoll_event *ev)
 			on_signal(k, (int)si.ssi_signo);
 		break;
 	case WATCH_WORKER:
-		child_read(k);
-		if (k->sock != sock)
-			break; // it has left, and this is another
+		if (index == k->worker)
+			child_read(k);
+		if (index != k->worker)
+			break; // of one that died or left in this very turn
 		if ((ev->events & EPOLLHUP) && k->sock >= 0) { // SIGCHLD tells the rest
 			k->deaf = true;
 			epoll_ctl(k->ep, EPOLL_CTL_DEL, k->sock, NULL);

@@ -86,7 +86,9 @@ static bool go_to(struct run *r, const char *bin)
 	talk_mark(&r->t, old);
 	if (upgrade(r, bin) != 0)
 		return fail(r, "it was not done", r->said);
-	if (settled(r) == old || !runs(r, bin))
+	for (unsigned k = 0; k < 5000 && (settled(r) == old || !runs(r, bin)); k++) // the one that has left may not have been waited for
+		daemon_nap(1);
+	if (!runs(r, bin))
 		return fail(r, "the worker is not the new program", bin);
 	if (!talk_moves(&r->t, 10000))
 		return fail(r, "no frame moves afterwards", "");
