@@ -157,6 +157,20 @@ static enum err begin(struct store *s, const struct image_head *h, struct why *w
 	return e;
 }
 
+void store_warm(void)
+{
+	struct why why;
+	struct store *s = calloc(1, sizeof(*s));
+	if (!s)
+		return;
+	s->lock_fd = -1;
+	if (sqlite3_open_v2(":memory:", &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK) {
+		schema_warm(s);
+		stmt_prepare_all(s, &why);
+	}
+	store_close(s);
+}
+
 enum err store_open_image(struct store **out, int fd, struct why *why)
 {
 	struct image_head h;

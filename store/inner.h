@@ -97,6 +97,7 @@ enum err set_aside(struct store *s, char *aside, size_t cap, struct why *why);
 enum err schema_bring(struct store *s, bool *fresh, struct why *why);
 // The same with a copy in memory, to see whether it could be done. *version: what it was.
 enum err schema_bring_image(struct store *s, int *version, struct why *why);
+void schema_warm(struct store *s); // s: an empty database in memory
 void schema_version(int *version, int *oldest); // of this program, and the oldest that may go on with what it makes
 // Does rc, met while opening, speak against the file?
 bool file_at_fault(int rc);

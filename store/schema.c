@@ -208,6 +208,22 @@ static enum err schema_contains(struct store *s, sqlite3 *model, int version, st
 	return e == OK && rc != SQLITE_DONE ? ours(why, "out of memory") : e;
 }
 
+static sqlite3 *ready_model; // of this version, made by schema_warm; taken by the first who needs it
+
+// A database in memory as the steps make it, the caller's.
+static int schema_model(sqlite3 **model, int version)
+{
+	if (ready_model && version >= SCHEMA_VERSION) {
+		*model = ready_model;
+		ready_model = NULL;
+		return SQLITE_OK;
+	}
+	int rc = sqlite3_open_v2(":memory:", model, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+	for (int i = 0; i < version && i < SCHEMA_VERSION && rc == SQLITE_OK; i++)
+		rc = sqlite3_exec(*model, steps[i].sql, NULL, NULL, NULL);
+	return rc;
+}
+
 // The tables must be exactly those that the steps make: a foreign trigger, view or column is not ours to run.
 static enum err schema_compare(struct store *s, int version, struct why *why)
 {
@@ -215,9 +231,7 @@ static enum err schema_compare(struct store *s, int version, struct why *why)
 	sqlite3 *model = NULL;
 	sqlite3_stmt *a = NULL, *b = NULL;
 	enum err e = OK;
-	int rc = sqlite3_open_v2(":memory:", &model, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
-	for (int i = 0; i < version && i < SCHEMA_VERSION && rc == SQLITE_OK; i++)
-		rc = sqlite3_exec(model, steps[i].sql, NULL, NULL, NULL);
+	int rc = schema_model(&model, version);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_prepare_v2(model, list, -1, &a, NULL);
 	if (rc != SQLITE_OK)
@@ -296,6 +310,18 @@ enum err schema_bring_image(struct store *s, int *version, struct why *why)
 	if (e == OK && *version < SCHEMA_VERSION)
 		e = schema_upgrade(s, *version, why);
 	return e;
+}
+
+void schema_warm(struct store *s)
+{
+	int version;
+	struct why why;
+	if (schema_upgrade(s, 0, &why) != OK || schema_bring_image(s, &version, &why) != OK || ready_model)
+		return;
+	if (schema_model(&ready_model, SCHEMA_VERSION) != SQLITE_OK) {
+		sqlite3_close(ready_model);
+		ready_model = NULL;
+	}
 }
 
 void schema_version(int *version, int *oldest)

@@ -61,6 +61,9 @@ enum err store_open_as(struct store **out, const char *dir, enum store_durabilit
 // take it.
 int store_lock_fd(const struct store *s);
 
+// Before store_open: use once what it will use, so that it is in memory. Nothing is opened.
+void store_warm(void);
+
 // -- transitions of a connection ------------------------------------------------------------------------------------
 // Epochs of connections: who numbers them outside the store gives life << 32 | n, n from 1 on; those of store_next_epoch
 // are never of that form, for a life that was.

@@ -313,6 +313,16 @@ bool kept_candidate(const struct kept *k)
 	return k && k->hello.role == KP_CANDIDATE;
 }
 
+bool kept_standby(const struct kept *k)
+{
+	return k && k->hello.role == KP_STANDBY;
+}
+
+enum err kept_stand_by(struct kept *k, struct why *why)
+{
+	return hear_all(k, why);
+}
+
 bool kept_was_candidate(const struct kept *k)
 {
 	return k && k->was_candidate;

@@ -49,6 +49,9 @@ void kept_free(struct kept *k);
 bool kept_candidate(const struct kept *k);
 bool kept_was_candidate(const struct kept *k); // and is the worker by now
 enum err kept_fit(struct kept *k, struct why *why);
+// This process stands by for the worker's death: what kept_open heard is nothing. Waits for that, and hears all that is in custody.
+bool kept_standby(const struct kept *k);
+enum err kept_stand_by(struct kept *k, struct why *why);
 void kept_unfit(struct kept *k, const char *reason);
 const struct kp_hello *kept_hello(const struct kept *k);
 // The thing of that name, once: a copy that is the caller's from now on. -1: nobody left it, or k is NULL.

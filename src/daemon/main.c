@@ -260,6 +260,22 @@ static enum err be_candidate(struct life *l, struct why *why)
 	return OK;
 }
 
+static void linger(void)
+{
+	if (!linger_start())
+		log_warn("the end of this process will take as long as guest memory takes to unmap");
+}
+
+// Whatever can be done before the worker's death: the program is mapped and linked, what sqlite needs has been used once.
+static enum err stand_by(struct life *l, struct why *why)
+{
+	linger();
+	store_warm();
+	if (kept_stand_by(l->kept, why) == OK)
+		return OK;
+	exit(0); // not wanted, or the keeper is gone
+}
+
 int main(int argc, char **argv)
 {
 	struct life l;
@@ -268,10 +284,14 @@ int main(int argc, char **argv)
 	options_init(&l.o);
 	bool worker = kept_wanted();
 	enum err e = worker ? kept_open(&l.kept, &why) : OK;
-	if (l.kept)
-		crash_life(kept_hello(l.kept)->worker);
 	if (e == OK)
 		e = options_parse_argv(&l.o, argc, argv, &why);
+	if (e == OK && kept_standby(l.kept))
+		e = stand_by(&l, &why);
+	else if (worker)
+		linger();
+	if (l.kept)
+		crash_life(kept_hello(l.kept)->worker);
 	if (e == OK && l.o.action <= OPTIONS_CHECK && l.o.config)
 		e = read_config(&l, &why);
 	if (e == OK && l.o.action <= OPTIONS_CHECK)
@@ -313,8 +333,6 @@ int main(int argc, char **argv)
 		}
 		check_cpus(&l.o);
 		signal(SIGPIPE, SIG_IGN);
-		if (worker && !linger_start())
-			log_warn("the end of this process will take as long as guest memory takes to unmap");
 		rc = run(&l);
 		break;
 	}

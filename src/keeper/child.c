@@ -58,13 +58,13 @@ void child_begin(struct keeper *k)
 	child_tell(k);
 }
 
-static bool tell_hello(struct keeper *k)
+bool child_hello(struct keeper *k, int sock, enum kp_role role)
 {
 	struct why why;
-	struct kp_hello b = { .version = KP_VERSION, .oldest = KP_OLDEST, .worker = k->worker, .life = k->life, .status = k->status,
+	struct kp_hello b = { .version = KP_VERSION, .oldest = KP_OLDEST, .role = role, .worker = k->worker, .life = k->life, .status = k->status,
 			      .started_us = k->started_us, .died_us = k->died_us };
 	struct kp_head h = { .type = KP_HELLO, .len = sizeof(b) };
-	return kp_send(k->sock, &h, &b, NULL, false, &why) == OK;
+	return kp_send(sock, &h, &b, NULL, false, &why) == OK;
 }
 
 static bool tell_ready(struct keeper *k)
@@ -90,7 +90,7 @@ void child_tell(struct keeper *k)
 {
 	if (!k->pid || k->deaf)
 		return;
-	k->hello_told = k->hello_told || tell_hello(k);
+	k->hello_told = k->hello_told || child_hello(k, k->sock, KP_WORKER);
 	bool all = k->hello_told && custody_tell(k) && cand_tell(k);
 	for (unsigned i = 0; all && i < k->top; i++)
 		all = conn_tell(k, &k->conn[i]);
@@ -226,7 +226,8 @@ static void on_status(struct keeper *k, int status)
 	if (!over)
 		blame(k);
 	k->pid = 0;
-	cand_end(k); // it has nobody to judge it
+	if (!k->cand.standby)
+		cand_end(k); // it has nobody to judge it
 	fd_reset(&k->next_exe); // what served before is started again
 	if (over) {
 		k->ended = true;
@@ -235,7 +236,8 @@ static void on_status(struct keeper *k, int status)
 	k->worker++;
 	k->failed_starts += !k->serving;
 	if (k->failed_starts == 0) {
-		child_start(k);
+		if (!cand_stand_in(k))
+			child_start(k);
 		return;
 	}
 	if (k->failed_starts >= MAX_FAILED_STARTS) {

@@ -65,6 +65,7 @@ struct cand {
 	pid_t pid; // 0: none
 	int sock, exe;
 	bool told; // the worker has its pair
+	bool standby; // of the worker's own program, for its death
 	const char *failed; // why there is none, which the worker is to hear
 };
 
@@ -107,6 +108,7 @@ void keeper_watch(struct keeper *k, int fd, enum keeper_watch kind, unsigned ind
 void child_start(struct keeper *k);
 void child_begin(struct keeper *k); // what k->pid and k->sock name is the worker from now on, and knows nothing yet
 void child_reap(struct keeper *k);
+bool child_hello(struct keeper *k, int sock, enum kp_role role);
 void child_tell(struct keeper *k); // what the present worker has not heard yet, as far as there is room
 void child_tell_one(struct keeper *k, struct conn *c); // the same of one connection
 void child_read(struct keeper *k); // what it says
@@ -117,10 +119,12 @@ void child_crash(struct keeper *k, enum crash_point p); // a test lets the worke
 
 // cand.c
 void cand_start(struct keeper *k, int exe); // takes exe; -1: there is to be none
+void cand_standby(struct keeper *k); // unless there is another
 void cand_end(struct keeper *k); // it is not wanted
 void cand_status(struct keeper *k, int status); // what waitpid says of it
 bool cand_tell(struct keeper *k); // false: no room now
 void cand_take_over(struct keeper *k); // the worker has left
+bool cand_stand_in(struct keeper *k); // it has died; false: nobody stands by
 void cand_serves(struct keeper *k); // what took over, if that is how the worker came, is what is started from now on
 
 // relay.c

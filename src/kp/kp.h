@@ -9,6 +9,9 @@
 // KP_FIT or KP_UNFIT. If fit, it comes to rest, closes the store and says KP_LEAVE to the keeper; from then on the candidate is
 // the worker, and hears what any worker hears at its start. One whose pair ends before has been refused, and ends.
 //
+// A standby is the same program as the worker's, started beside it: KP_HELLO, KP_READY, and no answer. It is a candidate that nobody judges, and takes
+// over when the worker dies.
+//
 // Versions: KP_HELLO says what is spoken, the other side answers with one of these (kp_common) or ends the talk. Head, KP_HELLO up to role,
 // KP_IAM up to version, KP_FIT and KP_UNFIT are the same in all of them, and what grows grows at its end.
 #ifndef KP_KP_H
@@ -63,7 +66,7 @@ enum kp_type {
 	KP_LEAVE, // worker: the store is closed, no ring is touched any more
 };
 
-enum kp_role { KP_WORKER, KP_CANDIDATE };
+enum kp_role { KP_WORKER, KP_CANDIDATE, KP_STANDBY };
 
 enum kp_flag {
 	KP_LISTEN = 1, // KP_PUT, KP_NAMED

@@ -3,7 +3,7 @@
 //
 //   keeper_traffic [--kills N] [--seed S] [--packed] [--pairs N] [--log] [--caught] VRINGD
 //
-// A tenth of the kills are SIGSEGV, a tenth SIGABRT. --caught: a build with a seeded bug; something must be wrong.
+// A tenth of the kills are SIGSEGV, a tenth SIGABRT; a fifth take the standby along. --caught: a build with a seeded bug; something must be wrong.
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -34,6 +34,9 @@ static void *killer(void *arg)
 		pid_t worker = daemon_worker(&r->t.bed.d);
 		int how = r->done % 10 == 3 ? SIGSEGV : r->done % 10 == 7 ? SIGABRT : SIGKILL;
 		talk_mark(&r->t, 0);
+		pid_t standby = r->done % 5 == 4 ? daemon_standby(&r->t.bed.d) : -1; // and who waits for it, now and then
+		if (standby > 0)
+			kill(standby, SIGKILL);
 		if (worker <= 0 || kill(worker, how) != 0) {
 			r->t.since_us = 0;
 			continue;

@@ -108,6 +108,12 @@ pid_t daemon_worker(const struct daemon *d)
 	return daemon_children(d->pid, &child, 1) == 1 ? child : -1;
 }
 
+pid_t daemon_standby(const struct daemon *d)
+{
+	pid_t child[2];
+	return daemon_has_keeper(d) && daemon_children(d->pid, child, 2) == 2 ? child[1] : -1;
+}
+
 // Dead, though nobody may have asked for its status yet: it is no child of ours.
 static bool daemon_dead(pid_t pid)
 {

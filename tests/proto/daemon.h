@@ -31,6 +31,7 @@ void daemon_clean(struct daemon *d); // remove the directories; after the end
 // Path of a port's socket, in a static buffer that the next call overwrites.
 const char *daemon_path(const struct daemon *d, const char *port);
 pid_t daemon_worker(const struct daemon *d); // of a daemon with a keeper the one that works; else d->pid; -1: there is none now
+pid_t daemon_standby(const struct daemon *d); // the process that waits for the worker's death; -1: there is none now
 // Of keeper and worker together.
 int daemon_fds(const struct daemon *d);           // -1: unknown
 uint64_t daemon_cpu_us(const struct daemon *d);   // run time of all threads
