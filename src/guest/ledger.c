@@ -47,6 +47,8 @@ bool pring_told(const struct pring_ledger *l, uint32_t num, uint32_t *base)
 static struct page *map(int fd)
 {
 	void *p = mmap(NULL, sizeof(struct page), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (p != MAP_FAILED)
+		madvise(p, sizeof(struct page), MADV_DONTDUMP); // a core would give memory to all of it
 	return p == MAP_FAILED ? NULL : p;
 }
 

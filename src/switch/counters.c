@@ -47,6 +47,8 @@ static struct page *map(int fd)
 {
 	int flags = fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE : MAP_SHARED;
 	void *p = mmap(NULL, sizeof(struct page), PROT_READ | PROT_WRITE, flags, fd, 0);
+	if (p != MAP_FAILED)
+		madvise(p, sizeof(struct page), MADV_DONTDUMP); // a core would give memory to all of it
 	return p == MAP_FAILED ? NULL : p;
 }
 

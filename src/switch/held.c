@@ -98,6 +98,7 @@ static enum err map(struct held *m, int fd, uint64_t total, struct why *why)
 	m->chunk = calloc(head.n, sizeof(*m->chunk));
 	if (!m->head || !m->chunk)
 		return ours(why, "no memory for held frames");
+	madvise(m->head, m->len, MADV_DONTDUMP); // other people's frames, and hundreds of megabytes
 	m->head->n = head.n;
 	m->bytes = (uint8_t *)m->head + bytes_at(head.n);
 	find_left(m);
