@@ -36,6 +36,7 @@ static void note(int signo, const siginfo_t *info)
 static void on_fatal(int signo, siginfo_t *info, void *context)
 {
 	(void)context;
+	atomic_store(&flight_page()->dying, (uint32_t)signo);
 	// above 0: the kernel's own, which nobody can feign; else one that this process sent itself, as abort() does
 	if (info->si_code > 0 || info->si_pid == getpid())
 		note(signo, info);

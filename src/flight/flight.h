@@ -50,6 +50,7 @@ struct flight_page {
 	_Atomic uint32_t parks_told; // see blame_port.parked: for which an event was entered
 	struct flight_hand hand;
 	struct flight_fault fault;
+	_Atomic uint32_t dying; // of that fatal signal, whoever sent it: a core may be under way
 	struct flight_thread thread[FLIGHT_SLOTS];
 	char port[FLIGHT_PORTS][FLIGHT_NAME_MAX]; // by the datapath's number
 };

@@ -75,6 +75,8 @@ bool hang_look(struct hang *h, struct flight_page *f, pid_t pid, uint64_t since_
 	bool awake = false, starved = false;
 	h->looked_us = now_us;
 	h->slot = -1;
+	if (atomic_load(&f->dying))
+		return ++h->dying >= HANG_DYING_LOOKS;
 	for (unsigned i = 0; i < FLIGHT_SLOTS; i++) {
 		uint64_t key = key_of(f, i, since_us);
 		awake |= key && i != FLIGHT_CONTROL;

@@ -303,7 +303,7 @@ void child_overdue(struct keeper *k, uint64_t now)
 	if (k->stopped_us) // whose threads stand still, and not by their fault
 		why = now >= k->stopped_us + KEEPER_STOP_US ? "was stopped" : NULL;
 	else if (hang_look(&k->hang, k->flight, k->pid, oldest(k), now))
-		why = k->hang.slot < (int)FLIGHT_CONTROL ? "has a data thread that stands still" : "does not answer";
+		why = k->hang.slot < 0 ? "does not come to its end" : k->hang.slot < (int)FLIGHT_CONTROL ? "has a data thread that stands still" : "does not answer";
 	else if (!k->serving && now >= k->spawned_us + KEEPER_START_US)
 		why = "does not get ready";
 	if (!why)

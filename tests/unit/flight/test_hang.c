@@ -212,6 +212,27 @@ static void bell(void **state)
 	close(fd);
 }
 
+// Nobody gets on in a process that writes its core, and it is nobody's fault; one that does not come to an end is ended.
+static void dying(void **state)
+{
+	(void)state;
+	struct thread t = { .slot = 2, .cpu = -1, .policy = SCHED_OTHER, .fn = sleeps };
+	struct hang h;
+	over = false;
+	hang_reset(&h);
+	start(&t);
+	atomic_store(&page->dying, 6);
+	for (unsigned i = 1; i <= HANG_DYING_LOOKS; i++) {
+		bool hung = hang_look(&h, page, getpid(), 1, clock_boot_us());
+		assert_int_equal(h.slot, -1);
+		assert_int_equal(hung, i == HANG_DYING_LOOKS);
+		usleep(2000);
+	}
+	atomic_store(&page->dying, 0);
+	over = true;
+	pthread_join(t.t, NULL);
+}
+
 int main(void)
 {
 	struct why why;
@@ -220,7 +241,7 @@ int main(void)
 		return 1;
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(stands_still), cmocka_unit_test(gets_on), cmocka_unit_test(preempted), cmocka_unit_test(control_thread),
-		cmocka_unit_test(bell),
+		cmocka_unit_test(bell), cmocka_unit_test(dying),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
