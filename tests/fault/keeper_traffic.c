@@ -1,15 +1,21 @@
 // Two guests talk at full speed while the worker under them is killed, again and again. They must not notice: their connections stay, no frame is
 // lost or damaged, at most a batch a ring and kill comes twice. What a death costs is the time until the next frame, which is printed.
 //
-//   keeper_traffic [--kills N] [--seed S] [--packed] [--pairs N] [--log] [--caught] VRINGD
+//   keeper_traffic [--kills N] [--seed S] [--packed] [--pairs N] [--log] [--messages] [--memory BYTES] [--caught] VRINGD
 //
-// A tenth of the kills are SIGSEGV, a tenth SIGABRT; a fifth take the standby along. --caught: a build with a seeded bug; something must be wrong.
+// A tenth of the kills are SIGSEGV, a tenth SIGABRT, with core dumps on; a fifth take the standby along. --messages: a front end asks something
+// now and then. --memory: of a guest, all of which the worker has touched before it is killed by one of these two; a core must be small all the
+// same. --caught: a build with a seeded bug; something must be wrong.
+#include <dirent.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "talk.h"
 
@@ -17,7 +23,12 @@ struct run {
 	struct talk t;
 	unsigned kills, done;
 	unsigned seed;
+	char dir[64]; // where cores go
+	unsigned cores, touches;
+	uint64_t core_bytes, mapped_kb; // the largest on the disk; the least that the worker had touched
 };
+
+#define CORE_MOST (UINT64_C(256) << 20)
 
 static void nap_us(unsigned us)
 {
@@ -25,14 +36,69 @@ static void nap_us(unsigned us)
 	nanosleep(&ts, NULL);
 }
 
+// -- cores ------------------------------------------------------------------------------------------------------------------
+
+static bool core_room(struct run *r)
+{
+	struct rlimit all = {RLIM_INFINITY, RLIM_INFINITY};
+	snprintf(r->dir, sizeof(r->dir), "/tmp/vringd-cores-XXXXXX");
+	return mkdtemp(r->dir) != NULL && chdir(r->dir) == 0 && setrlimit(RLIMIT_CORE, &all) == 0;
+}
+
+// Look at what is there, and take it away.
+static void core_look(struct run *r)
+{
+	struct dirent *e;
+	DIR *dir = opendir(r->dir);
+	while (dir != NULL && (e = readdir(dir)) != NULL) {
+		struct stat st;
+		if (e->d_name[0] == '.' || fstatat(dirfd(dir), e->d_name, &st, 0) != 0)
+			continue;
+		uint64_t bytes = (uint64_t)st.st_blocks * 512;
+		r->cores++;
+		r->core_bytes = bytes > r->core_bytes ? bytes : r->core_bytes;
+		unlinkat(dirfd(dir), e->d_name, 0);
+	}
+	if (dir != NULL)
+		closedir(dir);
+}
+
+// -- kills ------------------------------------------------------------------------------------------------------------------
+
+static uint64_t mapped_kb(pid_t worker)
+{
+	char path[64], line[200];
+	unsigned long kb = 0;
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)worker);
+	FILE *f = fopen(path, "re");
+	while (f != NULL && kb == 0 && fgets(line, sizeof(line), f) != NULL)
+		if (strncmp(line, "RssShmem:", 9) == 0)
+			kb = strtoul(line + 9, NULL, 10);
+	if (f != NULL)
+		fclose(f);
+	return kb;
+}
+
+static void touch_all(struct run *r)
+{
+	r->t.touch = true;
+	while (r->t.touch && !r->t.over)
+		nap_us(200);
+	uint64_t kb = mapped_kb(daemon_worker(&r->t.bed.d));
+	r->mapped_kb = r->touches == 0 || kb < r->mapped_kb ? kb : r->mapped_kb;
+	r->touches++;
+}
+
 static void *killer(void *arg)
 {
 	struct run *r = arg;
 	while (r->done < r->kills && !r->t.over) {
 		r->seed = r->seed * 1103515245u + 12345u;
+		int how = r->done % 10 == 3 ? SIGSEGV : r->done % 10 == 7 ? SIGABRT : SIGKILL;
+		if (r->t.memory && how != SIGKILL)
+			touch_all(r);
 		nap_us(2000 + (r->seed >> 8) % 20000);
 		pid_t worker = daemon_worker(&r->t.bed.d);
-		int how = r->done % 10 == 3 ? SIGSEGV : r->done % 10 == 7 ? SIGABRT : SIGKILL;
 		talk_mark(&r->t, 0);
 		pid_t standby = r->done % 5 == 4 ? daemon_standby(&r->t.bed.d) : -1; // and who waits for it, now and then
 		if (standby > 0)
@@ -44,6 +110,8 @@ static void *killer(void *arg)
 		r->done++;
 		if (!talk_moves(&r->t, 10000))
 			break;
+		if (how != SIGKILL)
+			core_look(r);
 	}
 	r->t.over = true;
 	return NULL;
@@ -53,15 +121,22 @@ static bool judge(struct run *r)
 {
 	struct talk_sum s;
 	talk_sum(&r->t, &s);
-	printf("keeper_traffic: %u kills, %llu frames, %llu missing, %llu repeated (at most %llu on one ring); "
+	printf("keeper_traffic: %u kills, %llu frames, %llu missing, %llu repeated (on one ring at most %llu times after a death, %llu in a row); "
 	       "gap p50 %u us, p99 %u us, longest %u us%s%s\n",
 	       r->done, (unsigned long long)r->t.frames, (unsigned long long)s.lost, (unsigned long long)s.repeated,
-	       (unsigned long long)s.most, s.p50, s.p99, s.longest, r->t.wrong ? "; " : "", r->t.wrong ? r->t.wrong : "");
+	       (unsigned long long)s.rows, (unsigned long long)s.longest_row, s.p50, s.p99, s.longest, r->t.wrong ? "; " : "",
+	       r->t.wrong ? r->t.wrong : "");
+	core_look(r);
+	printf("keeper_traffic: %u cores, the largest of %llu KiB on the disk; %u times all memory was touched, of which the worker had at least "
+	       "%llu MiB\n",
+	       r->cores, (unsigned long long)r->core_bytes >> 10, r->touches, (unsigned long long)r->mapped_kb >> 10);
 	if (r->t.since_us)
 		printf("keeper_traffic: no frame moved within 10 s after kill %u\n", r->done);
 	if (r->t.wrong != NULL || s.lost)
 		talk_tell(&r->t);
-	return r->t.wrong == NULL && s.lost == 0 && s.most <= (uint64_t)TALK_BATCH * r->done && r->done == r->kills && !r->t.since_us;
+	bool small = r->core_bytes <= CORE_MOST && (r->touches == 0 || r->mapped_kb << 10 >= r->t.memory / 10 * 9);
+	return r->t.wrong == NULL && s.lost == 0 && s.longest_row <= TALK_BATCH && s.rows <= r->done && r->done == r->kills &&
+	       !r->t.since_us && small;
 }
 
 int main(int argc, char **argv)
@@ -74,6 +149,10 @@ int main(int argc, char **argv)
 			r.t.conf.packed = true;
 		else if (strcmp(argv[i], "--log") == 0)
 			r.t.log = true;
+		else if (strcmp(argv[i], "--messages") == 0)
+			r.t.messages = true;
+		else if (strcmp(argv[i], "--memory") == 0 && i + 1 < argc)
+			r.t.memory = strtoull(argv[++i], NULL, 10);
 		else if (strcmp(argv[i], "--caught") == 0)
 			caught = true;
 		else if (strcmp(argv[i], "--kills") == 0 && i + 1 < argc)
@@ -84,11 +163,13 @@ int main(int argc, char **argv)
 			r.t.conf.pairs = (uint16_t)strtoul(argv[++i], NULL, 10);
 	}
 	if (i >= argc || r.kills > TALK_GAPS || r.t.conf.pairs < 1 || r.t.conf.pairs > TALK_PAIRS) {
-		fprintf(stderr, "usage: keeper_traffic [--kills N] [--seed S] [--packed] [--pairs N] [--log] [--caught] VRINGD\n");
+		fprintf(stderr, "usage: keeper_traffic [--kills N] [--seed S] [--packed] [--pairs N] [--log] [--messages] [--memory BYTES] [--caught] "
+				"VRINGD\n");
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
-	if (!talk_open(&r.t, argv[i])) {
+	char *bin = realpath(argv[i], NULL);
+	if (bin == NULL || !core_room(&r) || !talk_open(&r.t, bin)) {
 		printf("keeper_traffic: %s\n", r.t.bed.failed[0] ? r.t.bed.failed : "it could not be started");
 		return 3;
 	}
@@ -100,5 +181,7 @@ int main(int argc, char **argv)
 		well = judge(&r);
 	}
 	well = talk_close(&r.t, well == caught) && well;
+	rmdir(r.dir);
+	free(bin);
 	return well == !caught ? 0 : 1;
 }

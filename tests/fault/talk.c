@@ -27,8 +27,14 @@ static bool take(struct talk *t, unsigned to, unsigned pair)
 	// which pair a frame comes out of is the switch's choice: flows are told apart by their number
 	w = &t->way[to][id.flow % TALK_PAIRS];
 	if (id.seq < w->next) {
+		bool goes_on = w->run != 0 && id.seq == w->last + 1;
+		w->run = goes_on ? w->run + 1 : 1;
+		w->runs += !goes_on;
+		w->longest = w->run > w->longest ? w->run : w->longest;
+		w->last = id.seq;
 		w->repeated++;
 	} else {
+		w->run = 0;
 		w->lost += id.seq - w->next;
 		w->next = id.seq + 1;
 	}
@@ -88,7 +94,9 @@ bool talk_connected(const struct talk *t)
 bool talk_open(struct talk *t, const char *bin)
 {
 	static const char *const args[] = {"--port", "vhost-user,id=a,packed=on", "--port", "vhost-user,id=a2,packed=on", NULL};
-	const struct fe_conf *confs[2] = {&t->conf, &t->conf};
+	struct fe_conf first = t->conf;
+	const struct fe_conf *confs[2] = {&first, &t->conf};
+	first.mem.region_bytes = t->memory;
 	int log_fd = memfd_create("log", MFD_CLOEXEC);
 	if (!daemon_start(&t->bed.d, bin, args) || !lan_open(&t->lan, &t->bed, 2, confs, NULL, 0) || log_fd < 0 ||
 	    ftruncate(log_fd, LOG_BYTES) != 0)
@@ -96,12 +104,75 @@ bool talk_open(struct talk *t, const char *bin)
 	return !t->log || fe_log_start(t->lan.fe[0], log_fd, LOG_BYTES, 0) == FE_OK;
 }
 
+// The net's transmit buffers are lent other places for the while: one in each LENT bytes, as a fault maps what lies around it, too.
+// The frames are for the guest itself: they are looked at, and go nowhere.
+#define LENT 16384u
+
+static void touch(struct talk *t)
+{
+	struct net *n = &t->lan.net[0][0];
+	struct gmem_region *r = &t->lan.fe[0]->mem->region[0];
+	struct net was = *n;
+	uint64_t at = r->gpa + r->used, end = r->gpa + r->size, step = (uint64_t)n->tx_slots * LENT;
+	bool ok = true;
+	for (uint64_t i = r->used; !t->touched && i < r->size; i += GMEM_PAGE)
+		((volatile uint8_t *)r->host)[i] = 1; // the guest has written everywhere
+	t->touched = true;
+	for (; ok && at + step <= end && !t->over; at += step) {
+		uint32_t slot;
+		uint8_t *to;
+		n->tx_gpa = at;
+		n->tx_host = gmem_at(t->lan.fe[0]->mem, at);
+		n->tx_stride = LENT;
+		while (n->tx_n_free > 0 && (to = net_tx_slot(n, &slot)) != NULL) {
+			memset(to, 0, 64);
+			memcpy(to, t->lan.mac[0], 6);
+			memcpy(to + 6, t->lan.mac[0], 6);
+			net_tx_put(n, slot, 64, NULL);
+		}
+		net_tx_flush(n);
+		ok = net_tx_drain(n, 5000);
+	}
+	n->tx_gpa = was.tx_gpa;
+	n->tx_host = was.tx_host;
+	n->tx_stride = was.tx_stride;
+	if (!ok)
+		t->wrong = "frames from all over the memory do not get through";
+}
+
+static void touch_if_asked(struct talk *t)
+{
+	if (!t->touch)
+		return;
+	while (!net_tx_drain(&t->lan.net[0][0], 0) && !t->over) // what is under way
+		pump(t, false);
+	if (!t->over)
+		touch(t);
+	t->touch = false;
+}
+
+// A ring that the back end calls broken.
+static bool rings_well(const struct talk *t)
+{
+	uint64_t n;
+	for (unsigned i = 0; i < 2; i++)
+		for (unsigned q = 0; q < t->lan.fe[i]->rings; q++)
+			if (read(t->lan.fe[i]->ring[q].err, &n, sizeof(n)) == (ssize_t)sizeof(n))
+				return false;
+	return true;
+}
+
 void talk_run(struct talk *t)
 {
 	for (unsigned k = 0; !t->over && t->wrong == NULL; k++) {
 		pump(t, true);
+		touch_if_asked(t);
 		if (k % 64 == 0 && !talk_connected(t))
 			t->wrong = "a connection was lost";
+		if (k % 64 == 32 && !rings_well(t))
+			t->wrong = "a ring was called broken";
+		if (t->messages && k % 256 == 0 && t->wrong == NULL && fe_barrier(t->lan.fe[1]) != FE_OK)
+			t->wrong = t->lan.fe[1]->err_text;
 	}
 	t->over = true;
 	uint64_t end = clock_boot_us() + 2000000;
@@ -151,6 +222,8 @@ void talk_sum(struct talk *t, struct talk_sum *out)
 			out->lost += w->lost + w->sent - w->next;
 			out->repeated += w->repeated;
 			out->most = w->repeated > out->most ? w->repeated : out->most;
+			out->rows = w->runs > out->rows ? w->runs : out->rows;
+			out->longest_row = w->longest > out->longest_row ? w->longest : out->longest_row;
 		}
 	qsort(t->gap, t->n_gaps, sizeof(t->gap[0]), by_size);
 	if (t->n_gaps == 0)

@@ -11,6 +11,7 @@
 
 struct talk_way { // what guest `to` hears on a pair
 	uint64_t sent, next, lost, repeated;
+	uint64_t last, runs, run, longest; // the last one that came twice; rows of such, the present and the longest row
 };
 
 struct talk {
@@ -19,12 +20,16 @@ struct talk {
 	struct talk_way way[2][TALK_PAIRS];
 	struct fe_conf conf; // set before talk_open: ring size, packed, pairs
 	bool log; // guest 0 logs
+	uint64_t memory; // of guest 0, in bytes; 0: as little as it needs
+	bool messages; // guest 1 asks something now and then, and waits for its answer
 	pid_t old; // nothing counts as the first frame while this process is the worker; 0: look at the time alone
 	_Atomic uint64_t since_us; // when it was done, until a frame came after it
 	_Atomic bool over; // talk_run is to end
+	_Atomic bool touch; // from another thread: let the worker touch all memory of guest 0; false again when it has
 	_Atomic uint64_t frames;
 	uint64_t frame_us, silent_us; // the last frame; the longest silence since the mark
 	unsigned gap[TALK_GAPS], n_gaps; // from the mark to the first frame after it, or the longest silence, if there is an old worker
+	bool touched; // by the guest
 	const char *wrong; // the first thing that was; NULL: nothing
 };
 
@@ -38,7 +43,8 @@ void talk_mark(struct talk *t, pid_t old);
 bool talk_moves(struct talk *t, unsigned timeout_ms);
 struct talk_sum {
 	uint64_t lost, repeated, most; // most: repeated on one ring
-	unsigned p50, p99, longest; // us
+	uint64_t rows, longest_row; // of frames that came twice: one for each death at most, on one ring; and the longest row of all
+	unsigned p50, p99, longest; // us, of the gaps
 };
 void talk_sum(struct talk *t, struct talk_sum *out);
 void talk_tell(const struct talk *t); // where each ring stands
