@@ -59,6 +59,8 @@ bool points_open(struct points *p)
 	p->bed.failed[0] = 0;
 	if (!daemon_start(&p->bed.d, p->bin, args))
 		return points_fail(p, "the daemon could not be started");
+	if (p->started != NULL && !p->started(p))
+		return false;
 	struct fe_conf c = {.pairs = p->conf.pairs, .ring_size = 64, .mem = {.region_bytes = 6 << 20}};
 	c.packed = p->conf.packed;
 	if (!lan_prepare(&p->lan, &p->bed, 1, &c, NULL, 0) || !lan_start(&p->lan, 1))
@@ -277,7 +279,7 @@ void points_steps_end(struct points *p)
 	settle(p);
 	if (p->dry)
 		note(p);
-	if (p->end != NULL && !p->dry)
+	if (p->end != NULL && (!p->dry || p->dry_too))
 		p->end(p, &p->step[p->at]);
 	if (p->silent && !frames_arrive(p))
 		points_fail(p, "nobody looked into the rings after the death");
@@ -303,7 +305,7 @@ void points_step(struct points *p, enum step_kind kind, const char *name)
 	}
 	p->inside = true;
 	p->deaths = 0;
-	if (!p->dry && p->begin != NULL)
+	if (p->begin != NULL && (!p->dry || p->dry_too))
 		p->begin(p, &p->step[p->at]);
 }
 

@@ -2,8 +2,11 @@
 foreach(p keeper_points keeper_gone)
   vringd_program(${p} SOURCES ${p}.c points.c points_frames.c points_session.c USES proto driver wire base THIRD PkgConfig::JANSSON)
 endforeach()
+vringd_program(keeper_syscalls SOURCES keeper_syscalls.c tracer.c points.c points_frames.c points_session.c USES proto driver wire base
+  THIRD PkgConfig::JANSSON)
+vringd_program(keeper_tap SOURCES keeper_tap.c USES proto driver base)
 vringd_program(keeper_lease SOURCES keeper_lease.c USES proto driver base THIRD Threads::Threads)
-set_target_properties(keeper_points keeper_gone keeper_lease PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+set_target_properties(keeper_points keeper_gone keeper_syscalls keeper_tap keeper_lease PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 
 set(crash $<TARGET_FILE:vringd-crash>)
 foreach(pairs 1 4)
@@ -15,7 +18,14 @@ foreach(pairs 1 4)
 endforeach()
 fault_test(keeper_gone keeper_gone 120 ${crash})
 fault_test(keeper_gone_packed keeper_gone 120 --packed ${crash})
+fault_test(keeper_tap keeper_tap 120 $<TARGET_FILE:vringd>)
+set_tests_properties(keeper_tap PROPERTIES SKIP_RETURN_CODE 77)
 fault_test(keeper_lease keeper_lease 30 $<TARGET_FILE:vringd>)
+
+# and before and after its system calls, as many as fit into that time
+fault_test(keeper_syscalls keeper_syscalls 120 --seconds 20 ${crash})
+fault_test(keeper_syscalls_packed keeper_syscalls 120 --seconds 20 --packed --seed 2 ${crash})
+set_tests_properties(keeper_syscalls keeper_syscalls_packed PROPERTIES SKIP_RETURN_CODE 77)
 
 # "done" before the commit, the stored reply ignored, nothing logged again, nobody asked who may still write
 vringd_with_crash_points(crash-done VRINGD_MUTANT_ACK_BEFORE_COMMIT ${dev_sources})
@@ -23,6 +33,8 @@ vringd_with_crash_points(crash-reply VRINGD_MUTANT_NO_STORED_REPLY ${CMAKE_SOURC
 vringd_with_crash_points(crash-relog VRINGD_MUTANT_NO_RELOG ${CMAKE_SOURCE_DIR}/src/guest/relog.c)
 vringd_mutant(mutant-lease VRINGD_MUTANT_NO_LEASE ${CMAKE_SOURCE_DIR}/src/daemon/pages.c)
 fault_test(keeper_points_sees_done keeper_points 120 --caught $<TARGET_FILE:vringd-crash-done>)
+fault_test(keeper_syscalls_sees_done keeper_syscalls 120 --caught $<TARGET_FILE:vringd-crash-done>)
+set_tests_properties(keeper_syscalls_sees_done PROPERTIES SKIP_RETURN_CODE 77)
 fault_test(keeper_points_sees_reply keeper_points 120 --caught $<TARGET_FILE:vringd-crash-reply>)
 fault_test(keeper_gone_sees_relog keeper_gone 120 --caught $<TARGET_FILE:vringd-crash-relog>)
 fault_test(keeper_gone_sees_relog_packed keeper_gone 120 --caught --packed $<TARGET_FILE:vringd-crash-relog>)

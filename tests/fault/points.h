@@ -54,6 +54,8 @@ struct points {
 	unsigned at; // its number
 	bool dry, inside;
 	step_fn *begin, *end;
+	bool dry_too; // they are called in the dry run
+	bool (*started)(struct points *p); // the daemon was; before anybody connects
 	void *arg;
 	bool live; // all rings run, and will after the next message
 	bool silent; // frames are under way that nobody was kicked for

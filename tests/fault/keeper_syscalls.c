@@ -1,0 +1,189 @@
+// The worker dies before and after every system call that it makes in the course of a session (handshake, rings started, traffic, log on,
+// switch-over, started again), and at every one that its successor makes while it takes over. Nobody sees it: what holds is what holds in
+// keeper_points. A dry run counts the calls; each step of a session dies at one of its calls, so a session is as many kills.
+//
+//   keeper_syscalls [--packed] [--pairs N] [--seconds S] [--seed N] [--full] [--caught] VRINGD
+//
+// Wants a build with crash points, for what they count; none is planned. --seconds: as many sessions as fit, at calls that are drawn; --full:
+// until each call was died at; --caught: a build with a seeded bug, which must be seen. Exit status 77: it may not trace (needs root).
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "points.h"
+#include "tracer.h"
+
+#define STOPS 4096u
+#define IDLE_SESSIONS 4u // that hit nothing new: what is left was not done again by any worker
+
+static struct {
+	struct points p;
+	struct tracer *tracer;
+	bool full, may, adopts; // adopts: this session is about taking over
+	uint32_t seed;
+	uint32_t stops[POINTS_STEPS], taking; // counted: of each step, of taking over
+	bool hit[POINTS_STEPS][STOPS], hit_taking[STOPS];
+	uint32_t first, second, drawn; // drawn: the seed of all
+	unsigned sessions, deaths, fresh;
+} t;
+
+static uint32_t draw(uint32_t n)
+{
+	t.seed = t.seed * 1664525u + 1013904223u;
+	return (uint32_t)((uint64_t)t.seed * n >> 32);
+}
+
+// One that was not hit yet, of 1 to n: the first, or any.
+static uint32_t pick(const bool *hit, uint32_t n)
+{
+	if (n == 0)
+		return 0;
+	uint32_t from = t.full ? 0 : draw(n);
+	for (uint32_t i = 0; i < n; i++)
+		if (!hit[(from + i) % n + 1])
+			return (from + i) % n + 1;
+	return 0;
+}
+
+// Worker 0 was not watched from its first call on; the one after it is.
+static bool started(struct points *p)
+{
+	pid_t old = -1;
+	for (unsigned i = 0; i < 4000 && (old = daemon_worker(&p->bed.d)) <= 0; i++)
+		daemon_nap(1);
+	free(points_state(p)); // it serves
+	t.tracer = NULL;
+	bool traces = tracer_start(&t.tracer, p->bed.d.pid);
+	t.may = t.may || traces || errno != EPERM;
+	if (!traces)
+		return points_fail(p, "tracing: %s", strerror(errno));
+	tracer_arm(t.tracer, 0, 0);
+	kill(old, SIGKILL);
+	for (unsigned i = 0; i < 4000 && t.tracer->workers == 0; i++)
+		daemon_nap(1);
+	free(points_state(p));
+	return t.tracer->workers != 0 || points_fail(p, "the tracer saw no worker");
+}
+
+static void begin(struct points *p, struct step *s)
+{
+	t.first = t.second = 0;
+	if (!p->dry) {
+		uint32_t n = t.stops[p->at];
+		t.first = t.adopts && n ? 1 : pick(t.hit[p->at], n);
+		t.second = t.adopts && t.first ? pick(t.hit_taking, t.taking) : 0;
+	}
+	p->deaths = (t.first != 0) + (t.second != 0);
+	if (t.first != 0 && s->kind == STEP_MESSAGE && p->live)
+		frames_silent(p);
+	tracer_arm(t.tracer, t.first, t.second);
+}
+
+static void end(struct points *p, struct step *s)
+{
+	(void)s;
+	uint64_t limit = clock_boot_us() + 150000;
+	if (p->dry) {
+		usleep(3000); // what it does after the answer
+		t.stops[p->at] = t.tracer->stops < STOPS - 1 ? t.tracer->stops : STOPS - 1;
+		return;
+	}
+	while (t.tracer->fired < p->deaths && clock_boot_us() < limit) // calls are not always the same ones
+		usleep(100);
+	uint32_t fired = t.tracer->fired, life = t.tracer->life;
+	tracer_arm(t.tracer, 0, 0);
+	if (t.sessions == 0 && fired != 0 && life > t.taking) // until it was done with the message
+		t.taking = life < STOPS - 1 ? life : STOPS - 1;
+	if (fired >= 1 && !t.hit[p->at][t.first]) {
+		t.hit[p->at][t.first] = true;
+		t.fresh++;
+	}
+	if (fired >= 2 && !t.hit_taking[t.second]) {
+		t.hit_taking[t.second] = true;
+		t.fresh++;
+	}
+	t.deaths += fired;
+	if (fired == 0 && p->silent)
+		for (unsigned i = 0; i < 2; i++)
+			vq_kick(p->lan.net[i][0].tx);
+}
+
+static bool session(bool dry, bool adopts)
+{
+	t.adopts = adopts;
+	t.fresh = 0;
+	bool ok = points_run(&t.p, dry);
+	tracer_end(t.tracer);
+	t.tracer = NULL;
+	t.sessions += !dry;
+	return ok;
+}
+
+static void count(unsigned *did, unsigned *can, unsigned *did_taking)
+{
+	*did = *can = *did_taking = 0;
+	for (unsigned i = 0; i < t.p.n_steps; i++) {
+		*can += t.stops[i];
+		for (uint32_t k = 1; k <= t.stops[i]; k++)
+			*did += t.hit[i][k];
+	}
+	for (uint32_t k = 1; k <= t.taking; k++)
+		*did_taking += t.hit_taking[k];
+}
+
+static bool all(unsigned seconds)
+{
+	uint64_t end_us = clock_boot_us() + seconds * UINT64_C(1000000);
+	bool ok = true;
+	for (unsigned idle = 0; ok && (t.full ? idle < IDLE_SESSIONS : clock_boot_us() < end_us); idle = t.fresh ? 0 : idle + 1)
+		ok = session(false, t.sessions % 3 == 2);
+	return ok;
+}
+
+int main(int argc, char **argv)
+{
+	unsigned seconds = 30, did, can, did_taking;
+	bool caught = false;
+	struct points *p = &t.p;
+	int i = 1;
+	p->conf = (struct session_conf){.pairs = 1, .log = true};
+	t.seed = 1;
+	for (; i < argc && argv[i][0] == '-'; i++) {
+		if (strcmp(argv[i], "--packed") == 0)
+			p->conf.packed = true;
+		else if (strcmp(argv[i], "--full") == 0)
+			t.full = true;
+		else if (strcmp(argv[i], "--caught") == 0)
+			caught = true;
+		else if (strcmp(argv[i], "--pairs") == 0 && i + 1 < argc)
+			p->conf.pairs = (unsigned)strtoul(argv[++i], NULL, 10);
+		else if (strcmp(argv[i], "--seconds") == 0 && i + 1 < argc)
+			seconds = (unsigned)strtoul(argv[++i], NULL, 10);
+		else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc)
+			t.seed = (uint32_t)strtoul(argv[++i], NULL, 10);
+	}
+	if (i >= argc || p->conf.pairs < 1 || p->conf.pairs > POINTS_PAIRS) {
+		fprintf(stderr, "usage: keeper_syscalls [--packed] [--pairs N] [--seconds S] [--seed N] [--full] [--caught] VRINGD\n");
+		return 2;
+	}
+	signal(SIGPIPE, SIG_IGN);
+	p->bin = argv[i];
+	p->started = started;
+	p->begin = begin;
+	p->end = end;
+	p->dry_too = true;
+	t.drawn = t.seed;
+	bool ok = session(true, false) && all(seconds);
+	count(&did, &can, &did_taking);
+	if (!ok)
+		printf("keeper_syscalls: session %u%s: %s\n", t.sessions, t.adopts ? " (taking over)" : "", p->bed.failed);
+	printf("keeper_syscalls: %s rings, seed %u: %u sessions of %u steps, %u kills; before and after %u system calls of the session %u of %u "
+	       "instants, of taking over %u of %u\n",
+	       p->conf.packed ? "packed" : "split", t.drawn, t.sessions, p->n_steps, t.deaths, can / 2, did, can, did_taking, t.taking);
+	points_free(p);
+	return !t.may ? 77 : ok != caught && did != 0 ? 0 : 1;
+}
