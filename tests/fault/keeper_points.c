@@ -16,6 +16,7 @@
 #include "wire/vu_table.h"
 
 #define MOST 4u
+#define SELDOM 7u
 
 static const enum crash_point message_points[] = {CRASH_msg_taken,   CRASH_msg_planned, CRASH_msg_committed,
 						  CRASH_msg_applied, CRASH_msg_done,    CRASH_keep_stored,
@@ -37,6 +38,7 @@ enum combination {
 	COMBINE_AGAIN, // any point before the message was done, then one after that
 	COMBINE_LOST_TAKEN, // before the commit, then any
 	COMBINE_FILLED, // committed, then where the log was filled for want of knowledge
+	COMBINE_SELDOM, // any point, in one step of some: what a worker did itself is taken over, and not what it took over
 	COMBINE_UNDONE, // in the middle of a batch of a packed ring, then where that is taken back
 };
 
@@ -115,6 +117,10 @@ static unsigned plan(const struct points *p, const struct step *s, enum crash_po
 		out[0] = CRASH_msg_committed;
 		out[1] = CRASH_log_filled;
 		return fills_log(p, s) ? 2 : 0;
+	case COMBINE_SELDOM:
+		if (!frames)
+			out[0] = PICK(message_points, p->at / SELDOM + r->turn);
+		return (p->at + r->turn) % SELDOM == 0;
 	case COMBINE_UNDONE:
 		out[0] = PICK(((const enum crash_point[]){CRASH_ledger_saved, CRASH_ledger_written, CRASH_ledger_filled}), i);
 		out[1] = CRASH_ledger_undone;
@@ -218,6 +224,8 @@ static bool all(unsigned only)
 			ok = one(COMBINE_ADOPT, adopt_points[i], i + k, only);
 	for (unsigned k = 0; k < turns && ok && (t.full || t.p.conf.pairs == 1); k++)
 		ok = one(COMBINE_AGAIN, CRASH_msg_done, k, only) && one(COMBINE_LOST_TAKEN, CRASH_msg_taken, k, only);
+	for (unsigned k = 0; k < SELDOM * turns && ok; k++)
+		ok = one(COMBINE_SELDOM, CRASH_msg_taken, k, only);
 	if (ok && t.p.conf.log)
 		ok = one(COMBINE_FILLED, CRASH_log_filled, 0, only);
 	for (unsigned k = 0; k < 3 && ok && t.p.conf.packed; k++)

@@ -3,9 +3,9 @@
 //
 //   keeper_traffic [--kills N] [--seed S] [--packed] [--pairs N] [--log] [--messages] [--memory BYTES] [--caught] VRINGD
 //
-// A tenth of the kills are SIGSEGV, a tenth SIGABRT, with core dumps on; a fifth take the standby along. --messages: a front end asks something
-// now and then. --memory: of a guest, all of which the worker has touched before it is killed by one of these two; a core must be small all the
-// same. --caught: a build with a seeded bug; something must be wrong.
+// An eighth of the kills come while the worker takes over from the one before. A tenth are SIGSEGV, a tenth SIGABRT, with core dumps on; a
+// fifth take the standby along. --messages: a front end asks something now and then. --memory: of a guest, all of which the worker has touched
+// before it is killed by one of these two; a core must be small all the same. --caught: a build with a seeded bug; something must be wrong.
 #include <dirent.h>
 #include <pthread.h>
 #include <signal.h>
@@ -97,9 +97,10 @@ static void *killer(void *arg)
 		int how = r->done % 10 == 3 ? SIGSEGV : r->done % 10 == 7 ? SIGABRT : SIGKILL;
 		if (r->t.memory && how != SIGKILL)
 			touch_all(r);
-		nap_us(2000 + (r->seed >> 8) % 20000);
+		if (!r->t.since_us)
+			nap_us(2000 + (r->seed >> 8) % 20000);
 		pid_t worker = daemon_worker(&r->t.bed.d);
-		talk_mark(&r->t, 0);
+		talk_mark(&r->t, worker); // what it delivers before its death, which a core delays, is not the next one's
 		pid_t standby = r->done % 5 == 4 ? daemon_standby(&r->t.bed.d) : -1; // and who waits for it, now and then
 		if (standby > 0)
 			kill(standby, SIGKILL);
@@ -108,6 +109,12 @@ static void *killer(void *arg)
 			continue;
 		}
 		r->done++;
+		if (r->done % 8 == 5 && r->done < r->kills) { // the next one dies while it takes over, or just after
+			nap_us((r->seed >> 8) % 5000);
+			while (daemon_worker(&r->t.bed.d) == worker)
+				nap_us(100);
+			continue;
+		}
 		if (!talk_moves(&r->t, 10000))
 			break;
 		if (how != SIGKILL)

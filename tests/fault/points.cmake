@@ -18,6 +18,8 @@ foreach(pairs 1 4)
 endforeach()
 fault_test(keeper_gone keeper_gone 120 ${crash})
 fault_test(keeper_gone_packed keeper_gone 120 --packed ${crash})
+# cores on, against memory that the worker has touched; 4 GiB and 10,000 kills in scripts/figures
+fault_test(keeper_traffic_memory keeper_traffic 120 --kills 40 --messages --memory 1073741824 $<TARGET_FILE:vringd>)
 fault_test(keeper_tap keeper_tap 120 $<TARGET_FILE:vringd>)
 set_tests_properties(keeper_tap PROPERTIES SKIP_RETURN_CODE 77)
 fault_test(keeper_lease keeper_lease 30 $<TARGET_FILE:vringd>)
