@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -163,10 +164,10 @@ void crash_pass(enum crash_point p)
 
 static void poison(const char *how)
 {
-	static volatile int *volatile nowhere;
+	static volatile uintptr_t nowhere = 64;
 	log_warn("poison: %s", how);
 	if (strcmp(how, "segv") == 0)
-		*nowhere = 1;
+		*(volatile int *)nowhere = 1;
 	else if (strcmp(how, "ill") == 0)
 		__builtin_trap();
 	else if (strcmp(how, "abort") == 0)

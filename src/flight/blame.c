@@ -47,8 +47,9 @@ static struct culprit find_culprit(const struct flight_page *f, int status, int 
 {
 	struct culprit c = { .slot = -1, .ring = -1 };
 	const struct flight_fault *x = &f->fault;
-	bool noted = WIFSIGNALED(status) && atomic_load(&x->whole) && x->signal == WTERMSIG(status);
-	bool looks = hung >= 0 || WIFEXITED(status); // as it is now, not as the handler found it
+	// a sanitizer ends with a status after the signal
+	bool noted = atomic_load(&x->whole) && (WIFEXITED(status) || x->signal == WTERMSIG(status));
+	bool looks = hung >= 0 || (WIFEXITED(status) && !noted); // as it is now, not as the handler found it
 	c.slot = hung >= 0 ? hung : noted ? x->slot : WIFEXITED(status) ? (int)FLIGHT_CONTROL : -1;
 	if (c.slot == (int)FLIGHT_CONTROL) {
 		c.doing = looks ? atomic_load(&f->hand.doing) : x->doing;

@@ -233,6 +233,9 @@ static void on_status(struct keeper *k, int status)
 		k->ended = true;
 		return;
 	}
+	for (unsigned i = 0; i < k->top; i++) // it may be a while until there is another: who is gone is not kept
+		if (k->conn[i].state != CONN_FREE && k->conn[i].gone)
+			conn_close(k, &k->conn[i]);
 	k->worker++;
 	k->failed_starts += !k->serving;
 	if (k->failed_starts == 0) {
@@ -246,9 +249,6 @@ static void on_status(struct keeper *k, int status)
 		return;
 	}
 	try_later(k);
-	for (unsigned i = 0; i < k->top; i++) // it may take a while: who is gone is not kept
-		if (k->conn[i].state != CONN_FREE && k->conn[i].gone)
-			conn_close(k, &k->conn[i]);
 }
 
 void child_reap(struct keeper *k)
@@ -309,6 +309,6 @@ void child_overdue(struct keeper *k, uint64_t now)
 	if (!why)
 		return;
 	log_err("keeper: worker %d %s: it is ended", (int)k->pid, why);
-	kill(k->pid, SIGABRT); // a stopped one, too, does not get past the SIGKILL that follows
+	kill(k->pid, k->stopped_us ? SIGKILL : SIGABRT); // one that is stopped could not even dump its core
 	k->abort_us = now;
 }

@@ -142,6 +142,8 @@ static int end(struct keeper *k)
 		if (c->state != CONN_FREE && c->state != CONN_ENDING && c->log_bytes)
 			conn_give_up(k, c, "there is no worker"); // one that ended in order has closed all of them
 	}
+	if (k->ending && WIFSIGNALED(k->status) && WTERMSIG(k->status) == SIGTERM)
+		return 0; // as it was told, before it could do so in order
 	return WIFEXITED(k->status) ? WEXITSTATUS(k->status) : 1;
 }
 

@@ -39,10 +39,10 @@ static void *main_of(void *arg)
 		CPU_SET((size_t)t->cpu, &set);
 		pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
 	}
-	pthread_setschedparam(pthread_self(), t->policy, &p);
 	struct flight_thread *f = &page->thread[t->slot];
 	atomic_store(&f->tid, (int)syscall(SYS_gettid));
 	atomic_store(&f->awake, 1);
+	pthread_setschedparam(pthread_self(), t->policy, &p);
 	t->fn(f);
 	atomic_store(&f->awake, 0);
 	return NULL;
@@ -51,6 +51,8 @@ static void *main_of(void *arg)
 static void start(struct thread *t)
 {
 	assert_int_equal(pthread_create(&t->t, NULL, main_of, t), 0);
+	while (!atomic_load(&page->thread[t->slot].awake))
+		usleep(1000);
 }
 
 static void loops(struct flight_thread *t)
