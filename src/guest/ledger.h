@@ -35,6 +35,7 @@ struct pring_ledger { // written by the ring's owner (pring.c, gwrite.c)
 	_Atomic uint32_t live; // the ring's size; 0: nothing is known
 	_Atomic uint32_t state; // place of the next used descriptor that the driver will see (slot | wrap << 15) << 16 | entries
 	_Atomic uint32_t end; // place behind the batch
+	_Atomic uint64_t ring; // guest-physical address of the descriptors: entries are of no other ring
 	uint16_t slot[LEDGER_BATCH]; // entry 0 is not used
 	uint64_t word[LEDGER_BATCH]; // length, id and flags, as the driver wrote them
 } __attribute__((aligned(64)));

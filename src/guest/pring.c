@@ -102,11 +102,13 @@ void pring_restore(struct pring *p, uint32_t base)
 	struct pring_ledger *l = p->ledger;
 	uint32_t state = half_of(at) << 16;
 	place(p, at);
-	if (atomic_load(&l->live) == p->num && atomic_load(&l->state) == state && atomic_load(&l->end) == half_of(at))
+	if (atomic_load(&l->live) == p->num && atomic_load(&l->state) == state && atomic_load(&l->end) == half_of(at) &&
+	    atomic_load(&l->ring) == p->ring_gpa)
 		return; // a pause: at no time is it not there
 	atomic_store(&l->live, 0);
 	atomic_store(&l->state, state);
 	atomic_store(&l->end, half_of(at));
+	atomic_store(&l->ring, p->ring_gpa);
 	atomic_store(&l->live, p->num);
 }
 
@@ -121,6 +123,10 @@ bool pring_resume(struct pring *p)
 		if (l->slot[i] >= p->num)
 			return false;
 	uint16_t first = pdesc_load(p, used.slot).flags & PDESC_F_LAP;
+	if (atomic_load(&l->ring) != p->ring_gpa) { // it was moved since: what was not finished is where it was
+		pring_restore(p, half_of(used) * 0x10001u);
+		return true;
+	}
 	if (half_of(end) != half_of(used) && first != pdesc_available(used.wrap)) {
 		place(p, end);
 	} else {

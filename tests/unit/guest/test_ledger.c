@@ -311,6 +311,18 @@ static void test_nonsense(void **state)
 		assert_false(pring_resume(p));
 		assert_memory_equal(&before, &b.q.p.desc[0], sizeof(before));
 	}
+	// the ring was moved in the middle of a batch: its place holds, what is saved is of the other one
+	l.live = 8;
+	l.state = 0x80030001;
+	l.end = 0x8005;
+	l.ring ^= 4096;
+	l.slot[1] = 2;
+	struct vq_pdesc there = b.q.p.desc[2];
+	assert_true(pring_resume(p));
+	assert_int_equal(pring_base(p), 0x80038003);
+	assert_memory_equal(&there, &b.q.p.desc[2], sizeof(there));
+	assert_int_equal(l.state, 0x80030000);
+	assert_int_equal(l.end, 0x8003);
 	pring_restore(p, 0x80038003);
 	pring_forget(&l);
 	assert_false(pring_resume(p));
