@@ -175,6 +175,7 @@ static void open_world(struct world *w, unsigned num, unsigned flags)
 				.avail_uaddr = UADDR + DRIVER_AREA, .used_uaddr = UADDR + DEVICE_AREA, .log = w->log,
 				.log_used = true, .log_gpa = GPA0 + DEVICE_AREA, .call_fd = -1 };
 	FUZZ_CHECK(ring_new(&w->r, &c, &why) == OK && w->r->packed);
+	ring_restore(w->r, RING_FRESH_PACKED); // as each ring is before it runs: from here on its ledger knows it
 	w->writable = flags & F_WRITABLE;
 	for (unsigned i = 0; i < 2; i++)
 		close(fds[i]);
