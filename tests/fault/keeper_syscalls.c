@@ -18,15 +18,15 @@
 #include "tracer.h"
 
 #define STOPS 4096u
-#define IDLE_SESSIONS 4u // that hit nothing new: what is left was not done again by any worker
+#define IDLE_SESSIONS 8u // that hit nothing new: what is left was not done again by any worker
 
 static struct {
 	struct points p;
 	struct tracer *tracer;
-	bool full, may, adopts; // adopts: this session is about taking over
+	bool full, may, adopts, alone; // adopts: this session is about taking over; alone: by a process that did not stand by
 	uint32_t seed;
-	uint32_t stops[POINTS_STEPS], taking; // counted: of each step, of taking over
-	bool hit[POINTS_STEPS][STOPS], hit_taking[STOPS];
+	uint32_t stops[POINTS_STEPS], taking[2]; // counted: of each step, of taking over (by alone)
+	bool hit[POINTS_STEPS][STOPS], hit_taking[2][STOPS];
 	uint32_t first, second, drawn; // drawn: the seed of all
 	unsigned sessions, deaths, fresh;
 } t;
@@ -49,7 +49,7 @@ static uint32_t pick(const bool *hit, uint32_t n)
 	return 0;
 }
 
-// Worker 0 was not watched from its first call on; the one after it is.
+// Worker 0 was not watched from its first call on, nor was who stood by for it; those after them are.
 static bool started(struct points *p)
 {
 	pid_t old = -1;
@@ -61,12 +61,14 @@ static bool started(struct points *p)
 	t.may = t.may || traces || errno != EPERM;
 	if (!traces)
 		return points_fail(p, "tracing: %s", strerror(errno));
-	tracer_arm(t.tracer, 0, 0);
-	kill(old, SIGKILL);
-	for (unsigned i = 0; i < 4000 && t.tracer->workers == 0; i++)
-		daemon_nap(1);
-	free(points_state(p));
-	return t.tracer->workers != 0 || points_fail(p, "the tracer saw no worker");
+	tracer_arm(t.tracer, 0, 0, false);
+	for (unsigned i = 0; i < 20 && t.tracer->present != old; i++) {
+		kill(old, SIGKILL);
+		daemon_nap(20);
+		free(points_state(p)); // the next one serves, or stands by no more
+		old = daemon_worker(&p->bed.d);
+	}
+	return t.tracer->present == old || points_fail(p, "the tracer sees no worker");
 }
 
 static void begin(struct points *p, struct step *s)
@@ -74,13 +76,14 @@ static void begin(struct points *p, struct step *s)
 	t.first = t.second = 0;
 	if (!p->dry) {
 		uint32_t n = t.stops[p->at];
-		t.first = t.adopts && n ? 1 : pick(t.hit[p->at], n);
-		t.second = t.adopts && t.first ? pick(t.hit_taking, t.taking) : 0;
+		t.first = pick(t.hit[p->at], n);
+		t.first = t.first == 0 && t.adopts && n ? 1 : t.first;
+		t.second = t.adopts && t.first ? pick(t.hit_taking[t.alone], t.taking[t.alone]) : 0;
 	}
 	p->deaths = (t.first != 0) + (t.second != 0);
 	if (t.first != 0 && s->kind == STEP_MESSAGE && p->live)
 		frames_silent(p);
-	tracer_arm(t.tracer, t.first, t.second);
+	tracer_arm(t.tracer, t.first, t.second, t.alone);
 }
 
 static void end(struct points *p, struct step *s)
@@ -95,15 +98,15 @@ static void end(struct points *p, struct step *s)
 	while (t.tracer->fired < p->deaths && clock_boot_us() < limit) // calls are not always the same ones
 		usleep(100);
 	uint32_t fired = t.tracer->fired, life = t.tracer->life;
-	tracer_arm(t.tracer, 0, 0);
-	if (t.sessions == 0 && fired != 0 && life > t.taking) // until it was done with the message
-		t.taking = life < STOPS - 1 ? life : STOPS - 1;
+	tracer_arm(t.tracer, 0, 0, false);
+	if (t.sessions < 2 && fired != 0 && life > t.taking[t.alone]) // until it was done with the message
+		t.taking[t.alone] = life < STOPS - 1 ? life : STOPS - 1;
 	if (fired >= 1 && !t.hit[p->at][t.first]) {
 		t.hit[p->at][t.first] = true;
 		t.fresh++;
 	}
-	if (fired >= 2 && !t.hit_taking[t.second]) {
-		t.hit_taking[t.second] = true;
+	if (fired >= 2 && !t.hit_taking[t.alone][t.second]) {
+		t.hit_taking[t.alone][t.second] = true;
 		t.fresh++;
 	}
 	t.deaths += fired;
@@ -112,9 +115,10 @@ static void end(struct points *p, struct step *s)
 			vq_kick(p->lan.net[i][0].tx);
 }
 
-static bool session(bool dry, bool adopts)
+static bool session(bool dry, bool adopts, bool alone)
 {
 	t.adopts = adopts;
+	t.alone = alone;
 	t.fresh = 0;
 	bool ok = points_run(&t.p, dry);
 	tracer_end(t.tracer);
@@ -123,16 +127,17 @@ static bool session(bool dry, bool adopts)
 	return ok;
 }
 
-static void count(unsigned *did, unsigned *can, unsigned *did_taking)
+static void count(unsigned *did, unsigned *can, unsigned did_taking[2])
 {
-	*did = *can = *did_taking = 0;
+	*did = *can = did_taking[0] = did_taking[1] = 0;
 	for (unsigned i = 0; i < t.p.n_steps; i++) {
 		*can += t.stops[i];
 		for (uint32_t k = 1; k <= t.stops[i]; k++)
 			*did += t.hit[i][k];
 	}
-	for (uint32_t k = 1; k <= t.taking; k++)
-		*did_taking += t.hit_taking[k];
+	for (unsigned a = 0; a < 2; a++)
+		for (uint32_t k = 1; k <= t.taking[a]; k++)
+			did_taking[a] += t.hit_taking[a][k];
 }
 
 static bool all(unsigned seconds)
@@ -140,13 +145,13 @@ static bool all(unsigned seconds)
 	uint64_t end_us = clock_boot_us() + seconds * UINT64_C(1000000);
 	bool ok = true;
 	for (unsigned idle = 0; ok && (t.full ? idle < IDLE_SESSIONS : clock_boot_us() < end_us); idle = t.fresh ? 0 : idle + 1)
-		ok = session(false, t.sessions % 3 == 2);
+		ok = session(false, t.sessions % 4 >= 2, t.sessions % 2 == 1);
 	return ok;
 }
 
 int main(int argc, char **argv)
 {
-	unsigned seconds = 30, did, can, did_taking;
+	unsigned seconds = 30, did, can, did_taking[2];
 	bool caught = false;
 	struct points *p = &t.p;
 	int i = 1;
@@ -177,13 +182,14 @@ int main(int argc, char **argv)
 	p->end = end;
 	p->dry_too = true;
 	t.drawn = t.seed;
-	bool ok = session(true, false) && all(seconds);
-	count(&did, &can, &did_taking);
+	bool ok = session(true, false, false) && all(seconds);
+	count(&did, &can, did_taking);
 	if (!ok)
 		printf("keeper_syscalls: session %u%s: %s\n", t.sessions, t.adopts ? " (taking over)" : "", p->bed.failed);
 	printf("keeper_syscalls: %s rings, seed %u: %u sessions of %u steps, %u kills; before and after %u system calls of the session %u of %u "
-	       "instants, of taking over %u of %u\n",
-	       p->conf.packed ? "packed" : "split", t.drawn, t.sessions, p->n_steps, t.deaths, can / 2, did, can, did_taking, t.taking);
+	       "instants, of taking over %u of %u, of a start and taking over %u of %u\n",
+	       p->conf.packed ? "packed" : "split", t.drawn, t.sessions, p->n_steps, t.deaths, can / 2, did, can, did_taking[0], t.taking[0],
+	       did_taking[1], t.taking[1]);
 	points_free(p);
 	return !t.may ? 77 : ok != caught && did != 0 ? 0 : 1;
 }

@@ -17,12 +17,13 @@
 	 PTRACE_O_EXITKILL)
 
 struct task {
-	pid_t tid, worker; // worker: the process that it is a thread of; 0: it is none
+	pid_t tid, worker; // worker: the process that it is a thread of, if the keeper started that; else 0
+	unsigned born; // the order of processes
 };
 
 static struct task tasks[MOST];
 static pid_t keeper, at_first; // the worker that died first
-static pid_t present;
+static unsigned births;
 
 static long status_of(pid_t tid, const char *key)
 {
@@ -36,6 +37,17 @@ static long status_of(pid_t tid, const char *key)
 	if (f != NULL)
 		fclose(f);
 	return value;
+}
+
+// The oldest process that the keeper started and that lives is the worker.
+static void reign(struct tracer *t)
+{
+	const struct task *oldest = NULL;
+	for (unsigned i = 0; i < MOST; i++)
+		if (tasks[i].tid != 0 && tasks[i].tid == tasks[i].worker && (oldest == NULL || tasks[i].born < oldest->born))
+			oldest = &tasks[i];
+	t->life = 0;
+	t->present = oldest != NULL ? oldest->tid : 0;
 }
 
 // A process that the keeper starts is a worker, its threads are the worker's; what a worker starts is nothing to us.
@@ -55,11 +67,14 @@ static struct task *find(struct tracer *t, pid_t tid)
 	if (tid == keeper || group < 0)
 		return free_one;
 	if (group == tid && status_of(tid, "PPid:") == keeper) {
-		free_one->worker = present = tid;
-		t->life = 0;
-		t->workers++;
-	} else if (group == present) {
-		free_one->worker = present;
+		free_one->worker = tid;
+		free_one->born = ++births;
+		if (t->present == 0)
+			reign(t);
+	} else {
+		for (unsigned i = 0; i < MOST; i++)
+			if (tasks[i].tid == group && tasks[i].worker == group)
+				free_one->worker = group;
 	}
 	return free_one;
 }
@@ -67,7 +82,9 @@ static struct task *find(struct tracer *t, pid_t tid)
 static void look(struct tracer *t, const struct task *k)
 {
 	struct __ptrace_syscall_info info;
-	uint32_t n = ++t->stops, life = k->worker == present ? ++t->life : 0, fired = t->fired;
+	if (k->worker != t->present) // it stands by
+		return;
+	uint32_t n = ++t->stops, life = ++t->life, fired = t->fired;
 	bool now = fired == 0 && t->first != 0 && n == t->first;
 	now = now || (fired == 1 && t->second != 0 && k->worker != at_first && life == t->second);
 	if (!now)
@@ -79,6 +96,9 @@ static void look(struct tracer *t, const struct task *k)
 	if (fired == 0)
 		at_first = k->worker;
 	kill(k->worker, SIGKILL);
+	for (unsigned i = 0; fired == 0 && t->alone && i < MOST; i++)
+		if (tasks[i].tid != 0 && tasks[i].tid == tasks[i].worker)
+			kill(tasks[i].tid, SIGKILL);
 	t->fired = fired + 1;
 }
 
@@ -98,6 +118,8 @@ static void watch(struct tracer *t)
 		struct task *k = find(t, tid);
 		if (!WIFSTOPPED(status)) {
 			k->tid = 0;
+			if (tid == t->present)
+				reign(t);
 			continue;
 		}
 		int sig = WSTOPSIG(status), event = status >> 16;
@@ -139,12 +161,13 @@ bool tracer_start(struct tracer **out, pid_t of)
 	return false;
 }
 
-void tracer_arm(struct tracer *t, uint32_t first, uint32_t second)
+void tracer_arm(struct tracer *t, uint32_t first, uint32_t second, bool alone)
 {
 	t->first = t->second = 0;
 	t->fired = 0;
 	t->stops = 0;
 	t->second = second;
+	t->alone = alone;
 	t->first = first;
 }
 
