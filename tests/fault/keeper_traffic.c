@@ -3,7 +3,7 @@
 //
 //   keeper_traffic [--kills N] [--seed S] [--packed] [--pairs N] [--log] [--messages] [--memory BYTES] [--caught] VRINGD
 //
-// An eighth of the kills come while the worker takes over from the one before. A tenth are SIGSEGV, a tenth SIGABRT, with core dumps on; a
+// Half of the kills come in the microseconds after frames were given, when the worker is at work. An eighth come while the worker takes over from the one before. A tenth are SIGSEGV, a tenth SIGABRT, with core dumps on; a
 // fifth take the standby along. --messages: a front end asks something now and then. --memory: of a guest, all of which the worker has touched
 // before it is killed by one of these two; a core must be small all the same. --caught: a build with a seeded bug; something must be wrong.
 #include <dirent.h>
@@ -89,6 +89,19 @@ static void touch_all(struct run *r)
 	r->touches++;
 }
 
+// At any time, or in the microseconds after frames were given: for the rest a worker mostly waits.
+static bool shoot(struct run *r, pid_t worker, int how)
+{
+	if (r->done % 2 == 0 || r->t.since_us == 0)
+		return kill(worker, how) == 0;
+	r->t.aim_signal = how;
+	r->t.aim_ns = (r->seed >> 8) % 40000;
+	r->t.aim = worker;
+	for (unsigned i = 0; i < 10000 && r->t.aim != 0 && !r->t.over; i++)
+		nap_us(100);
+	return r->t.aim == 0;
+}
+
 static void *killer(void *arg)
 {
 	struct run *r = arg;
@@ -104,7 +117,7 @@ static void *killer(void *arg)
 		pid_t standby = r->done % 5 == 4 ? daemon_standby(&r->t.bed.d) : -1; // and who waits for it, now and then
 		if (standby > 0)
 			kill(standby, SIGKILL);
-		if (worker <= 0 || kill(worker, how) != 0) {
+		if (worker <= 0 || !shoot(r, worker, how)) {
 			r->t.since_us = 0;
 			continue;
 		}

@@ -1,6 +1,7 @@
 #include "talk.h"
 
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +56,17 @@ static bool take(struct talk *t, unsigned to, unsigned pair)
 	return true;
 }
 
+static void shoot(struct talk *t)
+{
+	struct timespec from, now;
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	do
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	while ((now.tv_sec - from.tv_sec) * 1000000000L + now.tv_nsec - from.tv_nsec < (long)t->aim_ns);
+	kill(t->aim, t->aim_signal);
+	t->aim = 0;
+}
+
 static void give(struct talk *t, unsigned to, unsigned pair)
 {
 	struct net *n = &t->lan.net[!to][pair];
@@ -67,7 +79,10 @@ static void give(struct talk *t, unsigned to, unsigned pair)
 		frame_fill(at, len, t->lan.mac[to], t->lan.mac[!to], pair, w->sent++, true);
 		net_tx_put(n, slot, len, NULL);
 	}
+	uint16_t before = n->tx->published;
 	net_tx_flush(n);
+	if (t->aim != 0 && n->tx->published - before > 8)
+		shoot(t);
 }
 
 static void pump(struct talk *t, bool sending)

@@ -25,6 +25,9 @@ struct talk {
 	pid_t old; // nothing counts as the first frame while this process is the worker; 0: look at the time alone
 	_Atomic uint64_t since_us; // when it was done, until a frame came after it
 	_Atomic bool over; // talk_run is to end
+	_Atomic int aim; // from another thread: a process to be sent aim_signal so long after frames were given; 0 when it was
+	int aim_signal;
+	unsigned aim_ns;
 	_Atomic bool touch; // from another thread: let the worker touch all memory of guest 0; false again when it has
 	_Atomic uint64_t frames;
 	uint64_t frame_us, silent_us; // the last frame; the longest silence since the mark
