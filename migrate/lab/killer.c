@@ -54,6 +54,17 @@ void killer_close(struct killer *k)
 	k->signal = NULL;
 }
 
+// vringd's worker has a process that takes its memory down; killing that one kills nobody who works.
+static bool works(pid_t pid)
+{
+	char path[64], name[32] = "";
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd >= 0 ? read(fd, name, sizeof(name) - 1) : -1;
+	fd_reset(&fd);
+	return n > 0 && strncmp(name, "vringd-memory", 13) != 0;
+}
+
 static pid_t first_child(pid_t pid)
 {
 	char path[64], text[64] = "";
@@ -61,7 +72,8 @@ static pid_t first_child(pid_t pid)
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
 	fd_reset(&fd);
-	return n > 0 ? (pid_t)strtol(text, NULL, 10) : 0;
+	pid_t child = n > 0 ? (pid_t)strtol(text, NULL, 10) : 0;
+	return child > 0 && works(child) ? child : 0;
 }
 
 pid_t killer_victim(pid_t started)
