@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/kill.h"
 #include "bench/prio.h"
 
 struct text { // the latest of what came, ended by 0
@@ -208,14 +209,14 @@ const char *child_wait(struct child *c, const char *sign, unsigned timeout_ms)
 void child_pause(struct child *c, bool stop)
 {
 	if (c->pid > 0 && c->stopped != stop)
-		kill(-c->pid, stop ? SIGSTOP : SIGCONT); // its group: a shell's children, too
+		kill_group(c->pid, stop ? SIGSTOP : SIGCONT); // its group: a shell's children, too
 	c->stopped = stop;
 }
 
 void child_kill(struct child *c)
 {
 	if (c->pid > 0) {
-		kill(-c->pid, SIGKILL);
+		kill_group(c->pid, SIGKILL);
 		waitpid(c->pid, &c->status, 0);
 	}
 	c->pid = 0;
@@ -230,7 +231,7 @@ void child_end(struct child *c, unsigned grace_ms)
 	uint64_t end = clock_boot_us() + grace_ms * UINT64_C(1000);
 	if (c->pid > 0) {
 		child_pause(c, false);
-		kill(-c->pid, SIGTERM);
+		kill_group(c->pid, SIGTERM);
 	}
 	while (child_alive(c) && clock_boot_us() < end)
 		usleep(5000);

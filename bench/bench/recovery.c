@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/kill.h"
 #include "base/progress.h"
 #include "bench/guest.h"
 #include "bench/rows.h"
@@ -94,7 +95,7 @@ static bool kill_worker(struct pair *p, pid_t worker, struct outcome *out, char 
 	if (pidfd < 0)
 		return failed(why, size, "the worker can't be watched");
 	uint64_t from = clock_boot_us();
-	bool ok = kill(worker, SIGKILL) == 0;
+	bool ok = kill_one(worker, SIGKILL) == 0;
 	while (ok && poll(&death, 1, 0) == 0 && clock_boot_us() - from < LIMIT_US)
 		turns(p);
 	out->died_us = clock_boot_us() - from;

@@ -11,6 +11,7 @@
 
 #include "base/bits.h"
 #include "base/clock.h"
+#include "base/kill.h"
 #include "base/progress.h"
 #include "lab/guest_run.h"
 #include "lab/killer.h"
@@ -132,7 +133,7 @@ static enum err calm_windows(struct lab *lab, struct killer *k, struct why *why)
 	return e;
 }
 
-static enum err kill_one(struct lab *lab, struct killer *k, struct kill *d, struct why *why)
+static enum err kill_and_judge(struct lab *lab, struct killer *k, struct kill *d, struct why *why)
 {
 	struct vm *both[2] = { &lab->peer, &lab->mover };
 	struct sockets before[2], after[2];
@@ -182,7 +183,7 @@ static enum err kill_some(struct lab *lab, struct killer *k, unsigned n, struct 
 	sleep_ms(WARM_MS);
 	while (r->n_kills < n && e == OK) {
 		struct kill *d = &r->kill[r->n_kills];
-		e = interrupted() ? ours(why, "interrupted") : kill_one(lab, k, d, why);
+		e = interrupted() ? ours(why, "interrupted") : kill_and_judge(lab, k, d, why);
 		r->n_kills += d->at_us != 0;
 		if (e == OK)
 			tell(k, d);

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/kill.h"
 
 #define AWAIT_LIMIT_US 10000000
 #define LOG_TAIL 16384 // what a death and a start say is far shorter
@@ -90,7 +91,7 @@ enum err killer_strike(struct killer *k, struct kill *d, struct why *why)
 	d->signal = k->signal[k->done % k->total];
 	d->pid = killer_victim(k->backend->proc[0].pid);
 	d->at_us = clock_boot_us();
-	if (d->pid <= 0 || kill(d->pid, d->signal) != 0)
+	if (d->pid <= 0 || kill_one(d->pid, d->signal) != 0)
 		return ours(why, "kill %u: nobody is there to be killed", d->number);
 	k->done++;
 	return OK;

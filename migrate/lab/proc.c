@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/kill.h"
+
 static volatile sig_atomic_t caught;
 
 static void on_interrupt(int sig)
@@ -117,15 +119,15 @@ void proc_end(struct proc *p, unsigned grace_ms)
 	pid_t group = p->pid; // it is the leader of its own
 	if (!proc_running(p))
 		return;
-	kill(p->pid, SIGTERM);
+	kill_one(p->pid, SIGTERM);
 	for (unsigned waited = 0; waited < grace_ms && proc_running(p); waited += 10)
 		usleep(10000);
 	if (p->pid > 0) {
-		kill(p->pid, SIGKILL);
+		kill_one(p->pid, SIGKILL);
 		waitpid(p->pid, &p->status, 0);
 		p->pid = 0;
 	}
-	kill(-group, SIGKILL); // a shell's children, say
+	kill_group(group, SIGKILL); // a shell's children, say
 }
 
 static void last_line(const char *path, char *buf, size_t size)

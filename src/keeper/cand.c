@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/kill.h"
 #include "base/log.h"
 #include "keeper/inner.h"
 
@@ -33,7 +34,7 @@ static void forget(struct cand *c)
 void cand_end(struct keeper *k)
 {
 	if (k->cand.pid)
-		kill(k->cand.pid, SIGKILL);
+		kill_one(k->cand.pid, SIGKILL);
 	forget(&k->cand);
 }
 
@@ -99,7 +100,7 @@ void cand_take_over(struct keeper *k)
 	epoll_ctl(k->ep, EPOLL_CTL_DEL, k->sock, NULL);
 	fd_reset(&k->sock);
 	if (!k->reaped)
-		kill(k->pid, SIGKILL); // nothing of it is wanted any more, and what it has mapped may take long
+		kill_one(k->pid, SIGKILL); // nothing of it is wanted any more, and what it has mapped may take long
 	k->died_us = clock_boot_us();
 	k->status = 0;
 	k->worker++;

@@ -10,6 +10,7 @@
 #include "base/bits.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/kill.h"
 #include "base/log.h"
 #include "keeper/inner.h"
 
@@ -101,7 +102,7 @@ void child_tell(struct keeper *k)
 void child_crash(struct keeper *k, enum crash_point p)
 {
 	if (crash_due(p) && k->pid)
-		kill(k->pid, SIGKILL);
+		kill_one(k->pid, SIGKILL);
 }
 
 // -- what it says -----------------------------------------------------------------------------------------------------------
@@ -114,7 +115,7 @@ static void on_iam(struct keeper *k, const struct kp_packet *p)
 	memcpy(&b, p->body, sizeof(b));
 	if (b.version < KP_OLDEST || b.version > KP_VERSION || b.life == 0 || b.life > UINT32_MAX) {
 		log_err("keeper: the worker speaks version %u of our language, this is %u", b.version, KP_VERSION);
-		kill(k->pid, SIGKILL);
+		kill_one(k->pid, SIGKILL);
 		return;
 	}
 	k->life = b.life;
@@ -133,7 +134,7 @@ static void on_serving(struct keeper *k)
 		if (k->conn[i].state == CONN_SENT)
 			k->conn[i].sent_us = now; // the time of taking everything over is not its
 	if (k->hup)
-		kill(k->pid, SIGHUP);
+		kill_one(k->pid, SIGHUP);
 	k->hup = false;
 }
 
@@ -296,7 +297,7 @@ void child_overdue(struct keeper *k, uint64_t now)
 		return;
 	}
 	if (k->abort_us) {
-		kill(k->pid, SIGKILL);
+		kill_one(k->pid, SIGKILL);
 		k->abort_us = now;
 		return;
 	}
@@ -309,6 +310,6 @@ void child_overdue(struct keeper *k, uint64_t now)
 	if (!why)
 		return;
 	log_err("keeper: worker %d %s: it is ended", (int)k->pid, why);
-	kill(k->pid, k->stopped_us ? SIGKILL : SIGABRT); // one that is stopped could not even dump its core
+	kill_one(k->pid, k->stopped_us ? SIGKILL : SIGABRT); // one that is stopped could not even dump its core
 	k->abort_us = now;
 }

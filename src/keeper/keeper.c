@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/kill.h"
 #include "base/log.h"
 #include "keeper/inner.h"
 
@@ -81,14 +82,14 @@ static void on_signal(struct keeper *k, int signo)
 		break;
 	case SIGHUP:
 		if (k->pid && k->serving)
-			kill(k->pid, SIGHUP);
+			kill_one(k->pid, SIGHUP);
 		else
 			k->hup = true;
 		break;
 	default: // it ends in order, and so do we
 		k->ending = true;
 		if (k->pid)
-			kill(k->pid, SIGTERM);
+			kill_one(k->pid, SIGTERM);
 		else
 			k->ended = true;
 	}

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/kill.h"
 #include "base/lease.h"
 #include "proto/lan.h"
 
@@ -73,7 +74,7 @@ static const char *run(const char *bin, bool *early)
 	if (pthread_create(&holder, NULL, hold, NULL) != 0)
 		return "no thread";
 	daemon_nap(50);
-	kill(old, SIGKILL);
+	kill_one(old, SIGKILL);
 	for (unsigned i = 0; i < 4000 && !t.held; i++)
 		daemon_nap(1);
 	bool ok = t.held && lan_put(&t.lan, 0, 0, t.lan.mac[1], 200);

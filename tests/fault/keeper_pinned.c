@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/kill.h"
 #include "poison.h"
 
 #define RELEASED_MS 1000u
@@ -93,11 +94,11 @@ static void pinned(struct scene *s, enum how how)
 	long before = shmem_kb();
 	pid_t worker = daemon_worker(&s->bed.d);
 	if (how == FAILING || how == DIES)
-		kill(worker, SIGKILL);
+		kill_one(worker, SIGKILL);
 	if (how == FAILING)
 		daemon_nap(300); // one tries after the other
 	if (how == STOPPED || how == STOPPED_BUSY) {
-		kill(worker, SIGSTOP);
+		kill_one(worker, SIGSTOP);
 		daemon_nap(50);
 	}
 	if (how == STOPPED_BUSY)
@@ -127,7 +128,7 @@ static void run_baseline(struct scene *s)
 	for (unsigned i = 0; i < 60 && s->bed.failed[0] == '\0'; i++) {
 		struct fe *fe = bed_front_end(&s->bed, "a3", (enum bed_stage)(i % 5), i % 3 ? NULL : &all, -1);
 		if (i % 4 == 1)
-			kill(daemon_worker(&s->bed.d), SIGKILL);
+			kill_one(daemon_worker(&s->bed.d), SIGKILL);
 		fe_free(fe);
 	}
 	settled(s, fds);

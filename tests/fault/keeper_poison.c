@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/kill.h"
 #include "poison.h"
 
 #define MTU 20u // NET_SET_MTU, asked for with an acknowledgement, is the message that kills
@@ -144,7 +145,7 @@ static void adoption_dies(struct scene *s, const char *where, const char *how)
 	if (!start_log(s))
 		return;
 	poison_set(s, lines);
-	kill(daemon_worker(&s->bed.d), SIGKILL);
+	kill_one(daemon_worker(&s->bed.d), SIGKILL);
 	WANT(s, fe_closed(s->lan.fe[0], 15000), "the connection that kills when it is taken over stays");
 	WANT(s, log_filled(s), "it was closed, and its log is not filled");
 	WANT(s, scene_restarts(s) == before + 4, "%u deaths instead of 1 and 3", scene_restarts(s) - before);
@@ -187,7 +188,7 @@ static void parked(struct scene *s, unsigned q, unsigned deaths, unsigned before
 	WANT(s, refused, "a parked port takes a front end");
 	WANT(s, fe_barrier(s->lan.fe[1]) == FE_OK, "the other guest lost its connection");
 	// it survives workers
-	kill(daemon_worker(&s->bed.d), SIGKILL);
+	kill_one(daemon_worker(&s->bed.d), SIGKILL);
 	WANT(s, scene_wait_restarts(s, before + deaths + 1, 5000), "no other worker");
 	WANT(s, strstr(ctl_ask(s, "ports a"), "\"parked\"") != NULL, "it is parked no more after a restart");
 	const char *events = ctl_ask(s, "events"), *first = strstr(events, "\"port.parked\"");
@@ -275,7 +276,7 @@ static void run_vringctl(struct scene *s)
 	char out[4000], pid[40];
 	unsigned before = scene_restarts(s);
 	for (unsigned i = 0; i < 20; i++) {
-		kill(daemon_worker(&s->bed.d), SIGKILL);
+		kill_one(daemon_worker(&s->bed.d), SIGKILL);
 		WANT(s, ctl_run(s, i % 2 ? "ports a" : "-j status", out, sizeof(out)) == 0, "right after a kill: %s", out);
 		daemon_nap(i); // and at other moments of the restart
 	}
@@ -290,7 +291,7 @@ static void run_vringctl(struct scene *s)
 	WANT(s, f != NULL, "popen");
 	for (unsigned i = 0; i < 3; i++) {
 		daemon_nap(200);
-		kill(daemon_worker(&s->bed.d), SIGKILL);
+		kill_one(daemon_worker(&s->bed.d), SIGKILL);
 	}
 	ctl_run(s, "drain a", out, sizeof(out));
 	int status = pclose(f);

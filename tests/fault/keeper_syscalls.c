@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/kill.h"
 #include "points.h"
 #include "tracer.h"
 
@@ -63,7 +64,7 @@ static bool started(struct points *p)
 		return points_fail(p, "tracing: %s", strerror(errno));
 	tracer_arm(t.tracer, 0, 0, false);
 	for (unsigned i = 0; i < 20 && t.tracer->present != old; i++) {
-		kill(old, SIGKILL);
+		kill_one(old, SIGKILL);
 		daemon_nap(20);
 		free(points_state(p)); // the next one serves, or stands by no more
 		old = daemon_worker(&p->bed.d);

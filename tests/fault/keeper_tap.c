@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/kill.h"
 #include "driver/net.h"
 #include "proto/daemon.h"
 
@@ -142,7 +143,7 @@ static const char *run(const char *bin, unsigned kills, unsigned seed, unsigned 
 		seed = seed * 1103515245u + 12345u;
 		talk(2000 + (seed >> 8) % 20000, false);
 		pid_t worker = daemon_worker(&g.d);
-		if (worker <= 0 || kill(worker, SIGKILL) != 0)
+		if (worker <= 0 || kill_one(worker, SIGKILL) != 0)
 			continue;
 		++*done;
 		while (daemon_worker(&g.d) == worker) // what it has delivered counts before its death

@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/kill.h"
 #include "talk.h"
 
 struct run {
@@ -93,7 +94,7 @@ static void touch_all(struct run *r)
 static bool shoot(struct run *r, pid_t worker, int how)
 {
 	if (r->done % 2 == 0 || r->t.since_us == 0)
-		return kill(worker, how) == 0;
+		return kill_one(worker, how) == 0;
 	r->t.aim_signal = how;
 	r->t.aim_ns = (r->seed >> 8) % 40000;
 	r->t.aim = worker;
@@ -116,7 +117,7 @@ static void *killer(void *arg)
 		talk_mark(&r->t, worker); // what it delivers before its death, which a core delays, is not the next one's
 		pid_t standby = r->done % 5 == 4 ? daemon_standby(&r->t.bed.d) : -1; // and who waits for it, now and then
 		if (standby > 0)
-			kill(standby, SIGKILL);
+			kill_one(standby, SIGKILL);
 		if (worker <= 0 || !shoot(r, worker, how)) {
 			r->t.since_us = 0;
 			continue;

@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/kill.h"
 #include "talk.h"
 
 struct run {
@@ -123,7 +124,7 @@ static bool die_within(struct run *r, const char *point)
 	pid_t old = settled(r);
 	talk_mark(&r->t, old);
 	int status = upgrade(r, r->bin);
-	for (unsigned k = 0; k < 5000 && (settled(r) == old || kill(old, 0) == 0) && status == 1 && strncmp(point, "cand_", 5) != 0; k++)
+	for (unsigned k = 0; k < 5000 && (settled(r) == old || kill_one(old, 0) == 0) && status == 1 && strncmp(point, "cand_", 5) != 0; k++)
 		daemon_nap(1);
 	if (strncmp(point, "cand_", 5) == 0)
 		r->t.old = 0;
@@ -139,7 +140,7 @@ static bool die_within(struct run *r, const char *point)
 		return fail(r, "nobody died there", point);
 	if (strncmp(point, "cand_told", 9) == 0 || strncmp(point, "cand_judged", 11) == 0) { // the next candidate must have another number
 		pid_t worker = settled(r);
-		kill(worker, SIGKILL);
+		kill_one(worker, SIGKILL);
 		for (unsigned k = 0; k < 5000 && (old = settled(r)) == worker; k++)
 			daemon_nap(1);
 	}

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/kill.h"
 #include "driver/flog.h"
 #include "proto/lan.h"
 
@@ -67,11 +68,11 @@ static bool straddle(struct lan *l)
 			return false;
 	if (!to->rx->packed)
 		return true;
-	kill(l->b->d.pid, SIGSTOP);
+	kill_one(l->b->d.pid, SIGSTOP);
 	bool ok = to->rx->p.used.slot <= 1;
 	for (unsigned i = 0; i < BATCH && ok; i++)
 		ok = net_send_numbered(&l->net[0][0], l->mac[1], l->mac[0], 0, ++seq, 60);
-	kill(l->b->d.pid, SIGCONT);
+	kill_one(l->b->d.pid, SIGCONT);
 	for (unsigned i = 0; i < BATCH && ok; i++)
 		ok = net_expect(to, &id, NULL, 3000) == NULL;
 	return ok;

@@ -21,6 +21,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/kill.h"
 #include "driver/fe.h"
 #include "proto/daemon.h"
 #include "record.h"
@@ -342,7 +343,7 @@ static void kill_workers(struct storm *s)
 		pid_t worker = daemon_worker(&s->d);
 		state = state * 1103515245u + 12345u;
 		nap_us(state >> 8 & 0x3fff);
-		if (worker > 0 && kill(worker, SIGKILL) == 0) {
+		if (worker > 0 && kill_one(worker, SIGKILL) == 0) {
 			s->kills++;
 			s->hits += s->outstanding;
 		}
@@ -359,8 +360,8 @@ static void *killer_main(void *arg)
 		kill_workers(s);
 	s->killed_all = true;
 	pid_t worker = daemon_worker(&s->d);
-	kill(s->d.pid, SIGKILL);
-	while (s->keeper && worker > 0 && kill(worker, 0) == 0)
+	kill_one(s->d.pid, SIGKILL);
+	while (s->keeper && worker > 0 && kill_one(worker, 0) == 0)
 		nap_us(100);
 	return NULL;
 }

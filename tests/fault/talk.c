@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/kill.h"
 
 #define OUT 96u // frames under way each way of a pair
 #define LOG_BYTES (1u << 20)
@@ -63,7 +64,7 @@ static void shoot(struct talk *t)
 	do
 		clock_gettime(CLOCK_MONOTONIC, &now);
 	while ((now.tv_sec - from.tv_sec) * 1000000000L + now.tv_nsec - from.tv_nsec < (long)t->aim_ns);
-	kill(t->aim, t->aim_signal);
+	kill_one(t->aim, t->aim_signal);
 	t->aim = 0;
 }
 

@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/kill.h"
+
 #define MOST 256
 #define OPTIONS                                                                                                        \
 	(PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC | \
@@ -95,10 +97,10 @@ static void look(struct tracer *t, const struct task *k)
 	t->call = t->entered ? (uint32_t)info.entry.nr : 0;
 	if (fired == 0)
 		at_first = k->worker;
-	kill(k->worker, SIGKILL);
+	kill_one(k->worker, SIGKILL);
 	for (unsigned i = 0; fired == 0 && t->alone && i < MOST; i++)
 		if (tasks[i].tid != 0 && tasks[i].tid == tasks[i].worker)
-			kill(tasks[i].tid, SIGKILL);
+			kill_one(tasks[i].tid, SIGKILL);
 	t->fired = fired + 1;
 }
 

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/kill.h"
 
 void daemon_nap(unsigned ms)
 {
@@ -133,7 +134,7 @@ void daemon_kill(struct daemon *d)
 	pid_t worker = d->pid > 0 ? daemon_worker(d) : -1;
 	if (d->pid <= 0)
 		return;
-	kill(d->pid, SIGKILL);
+	kill_one(d->pid, SIGKILL);
 	waitpid(d->pid, &d->status, 0);
 	for (unsigned i = 0; worker > 0 && !daemon_dead(worker) && i < 5000; i++) // it dies with its keeper
 		daemon_nap(1);
@@ -144,7 +145,7 @@ bool daemon_stop(struct daemon *d, unsigned timeout_ms)
 {
 	uint64_t end = clock_boot_us() + timeout_ms * UINT64_C(1000);
 	if (d->pid > 0)
-		kill(d->pid, SIGTERM);
+		kill_one(d->pid, SIGTERM);
 	while (daemon_alive(d)) {
 		if (clock_boot_us() >= end) {
 			daemon_kill(d);

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/kill.h"
 #include "base/lease.h"
 
 struct ring { // what two writers must not touch at a time
@@ -100,7 +101,7 @@ static void reap(pid_t pid)
 static void signal_to(pid_t pid, int sig)
 {
 	int status;
-	assert_int_equal(kill(pid, sig), 0);
+	assert_int_equal(kill_one(pid, sig), 0);
 	if (sig == SIGSTOP)
 		assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
 }

@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "base/fd.h"
+#include "base/kill.h"
 #include "base/linger.h"
 
 static void nap(void)
@@ -108,10 +109,10 @@ static void test_what_it_is(void **state)
 	assert_true(strtoull(text, NULL, 16) >> (SIGUSR1 - 1) & 1);
 	status_of(second, "State:", text, sizeof(text));
 	assert_non_null(strchr(text, 'S'));
-	kill(second, SIGTERM); // it stays, and so does the first one
+	kill_one(second, SIGTERM); // it stays, and so does the first one
 	nap();
 	assert_false(gone(second));
-	kill(pid, SIGKILL);
+	kill_one(pid, SIGKILL);
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 	char byte;
 	assert_int_equal(read(heard, &byte, 1), 0); // nobody has the first one's descriptors
@@ -131,14 +132,14 @@ static void test_without_it(void **state)
 	pid_t pid = start(&heard, beat), second = -1;
 	for (unsigned i = 0; i < 5000 && (second = child_of(pid)) <= 0; i++)
 		nap();
-	kill(second, SIGKILL);
+	kill_one(second, SIGKILL);
 	for (unsigned i = 0; i < 5000 && !gone(second); i++)
 		nap();
 	unsigned was = *beat;
 	for (unsigned i = 0; i < 5000 && *beat == was; i++)
 		nap();
 	assert_int_not_equal(*beat, was);
-	kill(pid, SIGKILL);
+	kill_one(pid, SIGKILL);
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 	close(heard);
 	munmap((void *)(uintptr_t)beat, 4096);

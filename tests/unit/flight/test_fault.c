@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "base/guard.h"
+#include "base/kill.h"
 #include "flight/flight.h"
 
 static struct flight_page *page;
@@ -58,7 +59,7 @@ static void killed(int signo)
 {
 	pid_t pid = getpid();
 	if (fork() == 0) {
-		kill(pid, signo);
+		kill_one(pid, signo);
 		_exit(0);
 	}
 	for (;;)

@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "base/kill.h"
 #include "dirty/dirty.h"
 #include "driver/flog.h"
 #include "driver/gmem.h"
@@ -213,7 +214,7 @@ static void one_life(struct bed *b, unsigned steps, unsigned us)
 		dead = waitpid(child, &st, WNOHANG) == child;
 	}
 	if (!dead) {
-		kill(child, SIGKILL);
+		kill_one(child, SIGKILL);
 		waitpid(child, &st, 0);
 	}
 	assert_true(WIFSIGNALED(st) && WTERMSIG(st) == SIGKILL);

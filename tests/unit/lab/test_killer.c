@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "base/kill.h"
 #include "lab/killer.h"
 
 static void count(unsigned total, uint64_t seed, unsigned n[3])
@@ -103,7 +104,7 @@ static void test_victim(void **state)
 		usleep(10000);
 	assert_int_equal(killer_victim(first), first);
 	killer_close(&k);
-	kill(first, SIGKILL);
+	kill_one(first, SIGKILL);
 	waitpid(first, NULL, 0);
 	close(ready[0]);
 	close(ready[1]);

@@ -17,6 +17,7 @@
 #include "base/bits.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/kill.h"
 #include "lab/killer.h"
 #include "lab/strikes.h"
 #include "wire/vu_table.h"
@@ -28,6 +29,7 @@ static struct results results;
 static struct strikes *strikes;
 static struct round *round_of;
 static int listener[2], front, back;
+static pid_t started;
 
 static int listen_at(const char *path)
 {
@@ -58,7 +60,9 @@ static int set_up(void **state)
 		execl("/bin/sh", "sh", "-c", "while :; do sleep 1000; done", NULL);
 		_exit(127);
 	}
-	backend.proc[0].pid = pid;
+	backend.proc[0].pid = started = pid;
+	for (unsigned i = 0; i < 5000 && killer_victim(pid) == pid; i++) // a kill before that would hit the shell
+		sleep_ms(1);
 	snprintf(backend.socket[PLACE_SRC], sizeof(backend.socket[0]), "%s/src", dir);
 	snprintf(backend.socket[PLACE_DST], sizeof(backend.socket[0]), "%s/dst", dir);
 	listener[0] = listen_at(backend.socket[PLACE_SRC]);
@@ -80,11 +84,11 @@ static int tear_down(void **state)
 	static const char *const names[] = { "src", "dst", "relay-src.sock", "relay-dst.sock" };
 	char path[80];
 	strikes_close(strikes);
-	pid_t child = killer_victim(backend.proc[0].pid);
-	kill(backend.proc[0].pid, SIGKILL);
-	if (child != backend.proc[0].pid)
-		kill(child, SIGKILL);
-	waitpid(backend.proc[0].pid, NULL, 0);
+	pid_t child = killer_victim(started); // not the back end's: that is 0 once it was seen to have gone
+	kill_one(started, SIGKILL);
+	if (child != started)
+		kill_one(child, SIGKILL);
+	waitpid(started, NULL, 0);
 	fd_reset(&front);
 	fd_reset(&back);
 	fd_reset_all(listener, 2);

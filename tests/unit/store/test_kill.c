@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "base/kill.h"
 #include "tmpdir.h"
 
 enum { KILLS = 100, CONTROL_KILLS = 100 };
@@ -111,7 +112,7 @@ static void kill_once(const char *dir, bool report_first, struct tally *t)
 		seq = report[1];
 	}
 	nanosleep(&ts, NULL);
-	kill(pid, SIGKILL);
+	kill_one(pid, SIGKILL);
 	int st;
 	assert_int_equal(waitpid(pid, &st, 0), pid);
 	assert_true(WIFSIGNALED(st));

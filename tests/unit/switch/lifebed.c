@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "base/crash.h"
+#include "base/kill.h"
 #include "base/lease.h"
 #include "net/eth.h"
 #include "switch/counters.h"
@@ -130,7 +131,7 @@ void lb_end(struct life *f)
 void lb_reap(struct life *f, int sig)
 {
 	int status;
-	kill(f->pid, sig);
+	kill_one(f->pid, sig);
 	assert_int_equal(waitpid(f->pid, &status, 0), f->pid);
 	assert_true(WIFSIGNALED(status));
 	assert_int_equal(WTERMSIG(status), sig);

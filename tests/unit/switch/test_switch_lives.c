@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "base/kill.h"
 #include "base/lease.h"
 #include "lifebed.h"
 #include "switch/counters.h"
@@ -19,7 +20,7 @@
 static void stop(struct life *f)
 {
 	int status;
-	assert_int_equal(kill(f->pid, SIGSTOP), 0);
+	assert_int_equal(kill_one(f->pid, SIGSTOP), 0);
 	assert_int_equal(waitpid(f->pid, &status, WUNTRACED), f->pid);
 	assert_true(WIFSTOPPED(status));
 }
