@@ -44,10 +44,10 @@ void child_begin(struct keeper *k)
 	k->spawned_us = clock_boot_us();
 	k->hello_told = k->ready_told = k->serving = k->blocked = k->deaf = k->reaped = false;
 	k->abort_us = k->stopped_us = 0;
-	for (unsigned i = 0; i < KEEPER_MAX_NAMES; i++)
-		k->name[i].told = false;
-	for (unsigned i = 0; i < k->top; i++) {
-		struct conn *c = &k->conn[i];
+	for (unsigned i = 0; i < CUSTODY_MAX_NAMES; i++)
+		k->held.name[i].told = false;
+	for (unsigned i = 0; i < k->held.top; i++) {
+		struct conn *c = &k->held.conn[i];
 		c->told = false;
 		c->kept_told = 0;
 		if (c->state == CONN_SENT)
@@ -92,9 +92,9 @@ void child_tell(struct keeper *k)
 	if (!k->pid || k->deaf)
 		return;
 	k->hello_told = k->hello_told || child_hello(k, k->sock, KP_WORKER);
-	bool all = k->hello_told && custody_tell(k) && cand_tell(k);
-	for (unsigned i = 0; all && i < k->top; i++)
-		all = conn_tell(k, &k->conn[i]);
+	bool all = k->hello_told && names_tell(k) && cand_tell(k);
+	for (unsigned i = 0; all && i < k->held.top; i++)
+		all = conn_tell(k, &k->held.conn[i]);
 	k->ready_told = k->ready_told || (all && tell_ready(k));
 	set_blocked(k, !all || !k->ready_told);
 }
@@ -130,9 +130,9 @@ static void on_serving(struct keeper *k)
 	cand_serves(k);
 	k->serving = k->ever_served = true;
 	k->failed_starts = 0;
-	for (unsigned i = 0; i < k->top; i++)
-		if (k->conn[i].state == CONN_SENT)
-			k->conn[i].sent_us = now; // the time of taking everything over is not its
+	for (unsigned i = 0; i < k->held.top; i++)
+		if (k->held.conn[i].state == CONN_SENT)
+			k->held.conn[i].sent_us = now; // the time of taking everything over is not its
 	if (k->hup)
 		kill_one(k->pid, SIGHUP);
 	k->hup = false;
@@ -147,10 +147,10 @@ static void on_packet(struct keeper *k, struct kp_packet *p)
 		on_iam(k, p);
 		break;
 	case KP_PUT:
-		custody_put(k, text, fd_take(&p->fds[0]), (p->head.flags & KP_LISTEN) != 0);
+		name_put(k, text, fd_take(&p->fds[0]), (p->head.flags & KP_LISTEN) != 0);
 		break;
 	case KP_DROP:
-		custody_drop(k, text);
+		name_drop(k, text);
 		break;
 	case KP_OPEN:
 		conn_open(k, text, fd_take(&p->fds[0]));
@@ -159,8 +159,8 @@ static void on_packet(struct keeper *k, struct kp_packet *p)
 		conn_done(k, p);
 		break;
 	case KP_CLOSE:
-		if ((c = conn_find(k, p->head.conn)) != NULL && (p->head.flags & KP_FILL))
-			conn_fill_log(c);
+		if ((c = custody_conn(&k->held, p->head.conn)) != NULL && (p->head.flags & KP_FILL))
+			custody_fill_log(c);
 		if (c)
 			conn_close(k, c);
 		break;
@@ -197,12 +197,12 @@ void child_read(struct keeper *k)
 // Counts the death with whom it was the fault of. What follows from it the next worker does (adopt.c); one that does not get that far, neither.
 static void blame(struct keeper *k)
 {
-	struct conn *guilty = conn_find(k, blame_death(k->blame, k->flight, k->status, k->abort_us ? k->hang.slot : -1, k->died_us));
+	struct conn *guilty = custody_conn(&k->held, blame_death(k->blame, k->flight, k->status, k->abort_us ? k->hang.slot : -1, k->died_us));
 	log_err("keeper: worker %d %s; starting another", (int)k->pid, k->blame->last);
 	if (guilty && ++guilty->deaths > BLAME_CLOSE)
 		conn_give_up(k, guilty, "it ended the worker again and again");
-	for (unsigned i = 0; i < k->top; i++) {
-		struct conn *c = &k->conn[i];
+	for (unsigned i = 0; i < k->held.top; i++) {
+		struct conn *c = &k->held.conn[i];
 		if (c->state != CONN_FREE && c->state != CONN_ENDING && c->behind)
 			conn_give_up(k, c, "its last state could not be stored");
 	}
@@ -234,9 +234,9 @@ static void on_status(struct keeper *k, int status)
 		k->ended = true;
 		return;
 	}
-	for (unsigned i = 0; i < k->top; i++) // it may be a while until there is another: who is gone is not kept
-		if (k->conn[i].state != CONN_FREE && k->conn[i].gone)
-			conn_close(k, &k->conn[i]);
+	for (unsigned i = 0; i < k->held.top; i++) // it may be a while until there is another: who is gone is not kept
+		if (k->held.conn[i].state != CONN_FREE && k->held.conn[i].gone)
+			conn_close(k, &k->held.conn[i]);
 	k->worker++;
 	k->failed_starts += !k->serving;
 	if (k->failed_starts == 0) {
@@ -270,9 +270,9 @@ void child_reap(struct keeper *k)
 static uint64_t oldest(const struct keeper *k)
 {
 	uint64_t first = 0;
-	for (unsigned i = 0; i < k->top && k->serving; i++)
-		if (k->conn[i].state == CONN_SENT && (!first || k->conn[i].sent_us < first))
-			first = k->conn[i].sent_us;
+	for (unsigned i = 0; i < k->held.top && k->serving; i++)
+		if (k->held.conn[i].state == CONN_SENT && (!first || k->held.conn[i].sent_us < first))
+			first = k->held.conn[i].sent_us;
 	return first;
 }
 

@@ -5,60 +5,14 @@
 #include <sys/types.h>
 
 #include "base/crash.h"
+#include "custody/custody.h"
 #include "flight/blame.h"
 #include "flight/hang.h"
 #include "kp/kp.h"
-#include "wire/vu_frame.h"
 
-#define KEEPER_MAX_CONNS 640 // 256 ports of two, and those that are one too many for a moment
-#define KEEPER_MAX_NAMES 1024
 #define KEEPER_STOP_US UINT64_C(2000000) // a worker that was stopped and not continued
 #define KEEPER_START_US UINT64_C(20000000) // a worker that does not serve after this
 #define KEEPER_ABORT_US UINT64_C(500000) // from SIGABRT to SIGKILL
-
-enum conn_state {
-	CONN_FREE,
-	CONN_IDLE, // reading
-	CONN_STORED, // a message is here, and not with the worker
-	CONN_SENT, // and with it
-	CONN_REPLYING, // done; the front end does not read its answer
-	CONN_ENDING, // closed; the worker has not heard of it
-};
-
-struct kept {
-	struct kp_ref ref;
-	int fd;
-};
-
-struct conn {
-	enum conn_state state;
-	bool told; // the present worker knows it
-	bool hang_up; // when the reply is out
-	bool gone; // the front end is; what it sent before is done all the same, if there is a worker
-	bool clean;
-	bool behind; // see KP_BEHIND
-	uint8_t deaths; // of workers by the present message, or when they took this over
-	int fd;
-	uint64_t id, seq; // of the message in hand, or the last one
-	uint64_t since_us, sent_us;
-	char port[KP_NAME_MAX];
-	int32_t pid;
-	uint32_t uid;
-	struct vu_frame frame; // the message's bytes, and the reply that is going out
-	struct vu_hdr hdr;
-	int fds[VU_MAX_FDS]; // of the message in hand
-	unsigned n_fds;
-	struct kept kept[KP_MAX_KEPT];
-	unsigned n_kept, kept_told; // the first ones, to the present worker
-	const char *reason; // of its end, static
-	uint64_t log_from, log_offset, log_bytes; // see kp_done
-};
-
-struct name {
-	char text[KP_NAME_MAX];
-	int fd;
-	bool listens, told;
-};
 
 // A program that was started beside the worker and may take its place.
 struct cand {
@@ -93,10 +47,7 @@ struct keeper {
 	struct blame_page *blame;
 	struct hang hang;
 	uint32_t next_conn;
-	// custody
-	struct name name[KEEPER_MAX_NAMES];
-	struct conn conn[KEEPER_MAX_CONNS];
-	unsigned top; // those from here on were never used
+	struct custody held;
 	struct kp_packet in;
 };
 
@@ -135,18 +86,12 @@ void conn_done(struct keeper *k, const struct kp_packet *p);
 void conn_end(struct keeper *k, struct conn *c, bool clean, const char *reason); // closed; reason: static
 void conn_close(struct keeper *k, struct conn *c); // and forgotten
 // The worker can't have it any more: fill the log, then close. Bytes that the front end did not see logged are all in there.
-void conn_fill_log(const struct conn *c);
 void conn_give_up(struct keeper *k, struct conn *c, const char *reason);
-struct conn *conn_find(struct keeper *k, uint64_t id);
 bool conn_tell(struct keeper *k, struct conn *c); // false: no room now
 
-// custody.c: put, get, keep-only, replay
-void custody_put(struct keeper *k, const char *name, int fd, bool listens); // takes fd
-void custody_drop(struct keeper *k, const char *name);
-bool custody_tell(struct keeper *k); // false: no room now
-// Of what conn keeps and what its message brought, those that are named stay.
-void custody_keep_only(struct conn *c, const struct kp_ref *ref, unsigned n);
-void custody_release(struct conn *c); // all of it
-const struct kept *custody_find(const struct conn *c, uint64_t seq);
+// names.c: things in custody by name
+void name_put(struct keeper *k, const char *name, int fd, bool listens); // takes fd
+void name_drop(struct keeper *k, const char *name);
+bool names_tell(struct keeper *k); // false: no room now
 
 #endif

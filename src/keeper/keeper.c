@@ -35,9 +35,9 @@ static bool init_pages(struct keeper *k)
 		log_err("keeper: %s", why.text);
 		return false;
 	}
-	custody_put(k, KP_FLIGHT, flight, false);
-	custody_put(k, KP_BLAME, blame, false);
-	custody_put(k, KP_BELL, bell, false);
+	name_put(k, KP_FLIGHT, flight, false);
+	name_put(k, KP_BLAME, blame, false);
+	name_put(k, KP_BELL, bell, false);
 	keeper_watch(k, bell, WATCH_BELL, 0, EPOLLIN | EPOLLET, true); // never read
 	return true;
 }
@@ -49,8 +49,7 @@ static bool init(struct keeper *k, char **argv)
 	k->argv = argv;
 	k->sock = k->next_exe = k->cand.sock = k->cand.exe = -1;
 	k->started_us = clock_boot_us();
-	for (unsigned i = 0; i < KEEPER_MAX_NAMES; i++)
-		k->name[i].fd = -1;
+	custody_init(&k->held);
 	if (getrlimit(RLIMIT_NOFILE, &r) == 0) { // the worker's, too
 		r.rlim_cur = r.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &r);
@@ -120,11 +119,11 @@ static void on_event(struct keeper *k, const struct epoll_event *ev)
 		hang_wake(&k->hang, clock_boot_us());
 		break;
 	case WATCH_NAME:
-		if (k->name[index].fd >= 0 && k->name[index].listens)
-			conn_accept(k, &k->name[index]);
+		if (k->held.name[index].fd >= 0 && k->held.name[index].listens)
+			conn_accept(k, &k->held.name[index]);
 		break;
 	case WATCH_CONN:
-		conn_ready(k, &k->conn[index], (ev->events & (EPOLLHUP | EPOLLRDHUP | EPOLLERR)) != 0);
+		conn_ready(k, &k->held.conn[index], (ev->events & (EPOLLHUP | EPOLLRDHUP | EPOLLERR)) != 0);
 		break;
 	}
 }
@@ -138,8 +137,8 @@ static int until(uint64_t due, uint64_t now)
 
 static int end(struct keeper *k)
 {
-	for (unsigned i = 0; i < k->top; i++) {
-		struct conn *c = &k->conn[i];
+	for (unsigned i = 0; i < k->held.top; i++) {
+		struct conn *c = &k->held.conn[i];
 		if (c->state != CONN_FREE && c->state != CONN_ENDING && c->log_bytes)
 			conn_give_up(k, c, "there is no worker"); // one that ended in order has closed all of them
 	}

@@ -13,28 +13,20 @@
 #include "base/log.h"
 #include "keeper/inner.h"
 
-struct conn *conn_find(struct keeper *k, uint64_t id)
-{
-	for (unsigned i = 0; i < k->top; i++)
-		if (k->conn[i].state != CONN_FREE && k->conn[i].id == id)
-			return &k->conn[i];
-	return NULL;
-}
-
 // Edges: a front end that sends on while its message is with the worker wakes us once for it, and costs no call to watch it less.
 #define READING (EPOLLIN | EPOLLRDHUP | EPOLLET)
 
 static void watch(struct keeper *k, struct conn *c, uint32_t events, bool add)
 {
-	keeper_watch(k, c->fd, WATCH_CONN, (unsigned)(c - k->conn), events, add);
+	keeper_watch(k, c->fd, WATCH_CONN, (unsigned)(c - k->held.conn), events, add);
 }
 
 // A front end that closed may be seen only after the next one has come: first things first.
 static void bury(struct keeper *k, const char *port)
 {
 	char byte;
-	for (unsigned i = 0; i < k->top; i++) {
-		struct conn *c = &k->conn[i];
+	for (unsigned i = 0; i < k->held.top; i++) {
+		struct conn *c = &k->held.conn[i];
 		if (c->state == CONN_IDLE && strcmp(c->port, port) == 0 && recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
 			conn_ready(k, c, true);
 	}
@@ -42,33 +34,22 @@ static void bury(struct keeper *k, const char *port)
 
 void conn_open(struct keeper *k, const char *port, int fd)
 {
-	struct conn *c = k->conn;
 	struct ucred peer = { .pid = 0, .uid = (uid_t)-1 };
 	socklen_t len = sizeof(peer);
-	while (c < k->conn + KEEPER_MAX_CONNS && c->state != CONN_FREE)
-		c++;
-	if (c == k->conn + KEEPER_MAX_CONNS || strlen(port) >= sizeof(c->port) || fd_set_nonblock(fd, true) != 0) {
-		log_warn("keeper: port %.32s: a front end was closed: %u connections are the most", port, KEEPER_MAX_CONNS);
+	struct conn *c = strlen(port) < sizeof(c->port) && fd_set_nonblock(fd, true) == 0 ? custody_new_conn(&k->held) : NULL;
+	if (!c) {
+		log_warn("keeper: port %.32s: a front end was closed: %u connections are the most", port, CUSTODY_MAX_CONNS);
 		fd_reset(&fd);
 		return;
 	}
 	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
-	if (c == k->conn + k->top)
-		k->top++;
 	c->state = CONN_IDLE;
-	c->told = c->hang_up = c->gone = c->behind = false;
-	c->deaths = 0;
 	c->fd = fd;
 	c->id = k->life << 32 | ++k->next_conn;
-	c->seq = c->log_bytes = 0;
 	c->since_us = clock_boot_us();
 	strcpy(c->port, port);
 	c->pid = peer.pid;
 	c->uid = peer.uid;
-	c->n_fds = c->n_kept = c->kept_told = 0;
-	vu_frame_init(&c->frame);
-	for (unsigned i = 0; i < VU_MAX_FDS; i++)
-		c->fds[i] = -1;
 	watch(k, c, READING, true);
 	child_tell(k);
 }
@@ -94,8 +75,6 @@ void conn_close(struct keeper *k, struct conn *c)
 {
 	if (c->fd >= 0)
 		epoll_ctl(k->ep, EPOLL_CTL_DEL, c->fd, NULL);
-	fd_reset(&c->fd);
-	vu_frame_drop(&c->frame);
 	custody_release(c);
 	c->state = CONN_FREE;
 }
@@ -113,33 +92,10 @@ void conn_end(struct keeper *k, struct conn *c, bool clean, const char *reason)
 		child_tell(k);
 }
 
-static void all_ones(int fd, uint64_t offset, uint64_t bytes)
-{
-	static uint8_t ones[65536];
-	memset(ones, 0xff, sizeof(ones));
-	while (bytes) {
-		ssize_t n = pwrite(fd, ones, bytes < sizeof(ones) ? (size_t)bytes : sizeof(ones), (off_t)offset);
-		if (n <= 0)
-			return;
-		offset += (uint64_t)n;
-		bytes -= (uint64_t)n;
-	}
-}
-
-void conn_fill_log(const struct conn *c)
-{
-	const struct kept *log = c->log_bytes ? custody_find(c, c->log_from) : NULL;
-#ifdef VRINGD_MUTANT_UNFILLED // seeded bug
-	log = NULL;
-#endif
-	if (log)
-		all_ones(log->fd, c->log_offset, c->log_bytes);
-}
-
 void conn_give_up(struct keeper *k, struct conn *c, const char *reason)
 {
 	log_err("port %.32s: connection of pid %d given up: %s", c->port, (int)c->pid, reason);
-	conn_fill_log(c); // before the front end can see that we are gone
+	custody_fill_log(c); // before the front end can see that we are gone
 	conn_end(k, c, false, reason);
 }
 
@@ -262,7 +218,7 @@ void conn_ready(struct keeper *k, struct conn *c, bool over)
 
 void conn_done(struct keeper *k, const struct kp_packet *p)
 {
-	struct conn *c = conn_find(k, p->head.conn);
+	struct conn *c = custody_conn(&k->held, p->head.conn);
 	struct kp_done d;
 	struct kp_ref ref[KP_MAX_KEPT];
 	if (!c || c->state != CONN_SENT || c->seq != p->head.seq || p->head.len < sizeof(d))
