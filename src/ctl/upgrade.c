@@ -29,9 +29,9 @@ int run_upgrade(struct ctl *c, const struct verb *v)
 		return 1;
 	}
 	struct client *cl = client_open(c);
-	json_t *params = c->argc ? json_pack("{s:s}", "program", path) : json_object();
+	json_t *params = json_pack("{s:s*,s:b}", "program", c->argc ? path : NULL, "keeper", c->keeper);
 	json_t *r = cl ? client_call(cl, v->method, params) : NULL;
-	long long done = int_of(r, "done");
+	long long done = int_of(r, "done") - c->keeper; // of the keeper's it is answered when it is over
 	int rc = r ? 0 : client_status(cl);
 	client_close(cl);
 	json_decref(r);

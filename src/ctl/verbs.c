@@ -248,7 +248,7 @@ const struct verb verbs[] = {
 	{ "port unpin", "ID", "forget what the present guest acknowledged", 1, 1, run_plain, "port.unpin", NULL },
 	{ "drain", "ID", "stop learning, hold frames, announce nothing", 1, 1, run_plain, "drain", NULL },
 	{ "undrain", "ID", "end that", 1, 1, run_plain, "undrain", NULL },
-	{ "upgrade", "[BINARY]", "go on with another program, or the present file of this one; no guest notices", 0, 1, run_upgrade, "upgrade", NULL },
+	{ "upgrade", "[BINARY] [--keeper]", "go on with another program, or the present file of this one; no guest notices", 0, 1, run_upgrade, "upgrade", NULL },
 	{ "log-level", "error|warn|info|debug", "how much the daemon says", 1, 1, run_log_level, "log-level", NULL },
 	{ "store check", "", "is the store sound?", 0, 0, run_check, "store.check", NULL },
 	{ "store dump", "[--file FILE]", "every row, one JSON object a line; of a dead daemon's state.db with --file", 0, 0, run_dump, "store.dump", NULL },

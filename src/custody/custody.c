@@ -12,6 +12,17 @@ void custody_init(struct custody *c)
 		c->name[i].fd = -1;
 }
 
+void custody_clear(struct custody *c)
+{
+	for (unsigned i = 0; i < CUSTODY_MAX_NAMES; i++)
+		fd_reset(&c->name[i].fd);
+	for (unsigned i = 0; i < c->top; i++) {
+		if (c->conn[i].state != CONN_FREE)
+			custody_release(&c->conn[i]);
+		c->conn[i].state = CONN_FREE;
+	}
+}
+
 struct name *custody_named(struct custody *c, const char *text)
 {
 	for (unsigned i = 0; i < CUSTODY_MAX_NAMES; i++)

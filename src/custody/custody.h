@@ -63,6 +63,7 @@ struct custody {
 };
 
 void custody_init(struct custody *c); // of zeros
+void custody_clear(struct custody *c); // all is let go of
 // Keep fd, which is taken, in place of what had the name. NULL: there is no room, it is closed. The caller watches what listens, and has
 // ended that watch before: other processes may have the same open file, and closing ours ends no watch.
 struct name *custody_put(struct custody *c, const char *name, int fd, bool listens);

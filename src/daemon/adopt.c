@@ -81,6 +81,10 @@ static void adopt(void *arg, struct kept_conn *c)
 		give_up(vd, c, "its port is gone");
 		return;
 	}
+	if (row && row->seq > c->about.done + 1) { // a service manager gave back what is long past
+		give_up(vd, c, "its rows are ahead of what was kept");
+		return;
+	}
 	if (p->parked[0]) {
 		if (row)
 			blamed_signal(p, &row->snap, c);

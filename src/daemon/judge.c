@@ -1,8 +1,10 @@
 #include "daemon/judge.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/fd.h"
+#include "custody/image.h"
 #include "daemon/core.h"
 #include "daemon/kept.h"
 
@@ -99,4 +101,21 @@ enum err judge_rows(struct kept *k, const struct options *o, struct why *why)
 	if (e == OK && t.e != OK)
 		return refuse(why, "%s", t.why.text);
 	return e;
+}
+
+static int as_it_is(void *arg, int number)
+{
+	(void)arg;
+	return number; // nothing is done with it
+}
+
+enum err judge_image(struct kept *k, struct why *why)
+{
+	struct custody_keeper me;
+	struct custody *c = calloc(1, sizeof(*c)); // dies with this process, and its numbers are nobody's descriptors here
+	int fd = kept_take(k, KP_IMAGE);
+	if (!c)
+		return ours(why, "no memory");
+	custody_init(c);
+	return fd >= 0 ? custody_load(c, &me, fd, as_it_is, NULL, why) : refuse(why, "there is nothing to judge");
 }

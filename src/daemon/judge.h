@@ -10,4 +10,7 @@ struct kept;
 // ports that were added at run time, the features that front ends have acknowledged. REFUSED, with the reason: no.
 enum err judge_rows(struct kept *k, const struct options *o, struct why *why);
 
+// Could this program be the keeper? Judge the copy of what the present one keeps (KP_IMAGE).
+enum err judge_image(struct kept *k, struct why *why);
+
 #endif

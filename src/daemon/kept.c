@@ -34,6 +34,8 @@ struct kept {
 	bool ready, was_candidate;
 	kept_tried_fn *on_tried;
 	void *tried_arg;
+	void (*on_leave)(void *arg);
+	void *leave_arg;
 	struct kp_packet in;
 };
 
@@ -141,6 +143,10 @@ static void on_packet(struct kept *k, struct kp_packet *p)
 	case KP_READY:
 		k->ready = true;
 		break;
+	case KP_LEAVE:
+		if (k->on_leave)
+			k->on_leave(k->leave_arg);
+		break;
 	case KP_TRIED:
 		if (k->on_tried)
 			k->on_tried(k->tried_arg, fd_take(&p->fds[0]), (const char *)p->body);
@@ -185,6 +191,8 @@ static enum err hear_all(struct kept *k, struct why *why)
 	if (e == OK && kp_common(k->hello.version, k->hello.oldest) == 0)
 		e = refuse(why, "the keeper speaks version %u of its language, this program %u: %s", k->hello.version, KP_VERSION,
 			   k->hello.version < KP_VERSION ? "upgrade the keeper first (vringctl upgrade --keeper)" : "it is too old");
+	if (e == OK && k->hello.role > KP_KEEPER)
+		e = refuse(why, "it is asked for what this version does not know (%u)", k->hello.role);
 	return e;
 }
 
@@ -308,19 +316,14 @@ void kept_end(struct kept *k)
 	say(k, (struct kp_head){ .type = KP_END }, NULL, NULL);
 }
 
-bool kept_candidate(const struct kept *k)
-{
-	return k && k->hello.role == KP_CANDIDATE;
-}
-
-bool kept_standby(const struct kept *k)
-{
-	return k && k->hello.role == KP_STANDBY;
-}
-
 enum err kept_stand_by(struct kept *k, struct why *why)
 {
 	return hear_all(k, why);
+}
+
+enum kp_role kept_role(const struct kept *k)
+{
+	return k ? (enum kp_role)k->hello.role : KP_WORKER;
 }
 
 bool kept_was_candidate(const struct kept *k)
@@ -345,11 +348,22 @@ void kept_unfit(struct kept *k, const char *reason)
 	kp_tell(k->sock, KP_UNFIT, 0, reason, -1, &why); // if nobody hears it, the end of the pair says enough
 }
 
-void kept_try(struct kept *k, int exe, kept_tried_fn *fn, void *arg)
+void kept_try(struct kept *k, int exe, bool self, kept_tried_fn *fn, void *arg)
 {
 	k->on_tried = fn;
 	k->tried_arg = arg;
-	say(k, (struct kp_head){ .type = KP_TRY, .n_fds = exe >= 0 }, NULL, &exe);
+	say(k, (struct kp_head){ .type = KP_TRY, .flags = self ? KP_SELF : 0, .n_fds = exe >= 0 }, NULL, &exe);
+}
+
+void kept_exec(struct kept *k)
+{
+	say(k, (struct kp_head){ .type = KP_EXEC }, NULL, NULL);
+}
+
+void kept_on_leave(struct kept *k, void (*fn)(void *arg), void *arg)
+{
+	k->on_leave = fn;
+	k->leave_arg = arg;
 }
 
 void kept_leave(struct kept *k)

@@ -43,14 +43,13 @@ bool kept_wanted(void); // this process was started by a keeper
 // Hear all that is in custody; waits for it. REFUSED: this program does not understand that keeper.
 enum err kept_open(struct kept **out, struct why *why);
 void kept_free(struct kept *k);
-// This process may take the place of a worker that still works: what kept_open heard is only KP_ROWS and KEPT_CONFIG. It says
-// kept_unfit and ends; or kept_fit, which waits until that worker has left, and hears all that is in custody as kept_open does. DESYNC: it was
+// What this process is for. A worker has heard all that is in custody. A candidate may take the place of a worker that still works, and has heard KP_ROWS and
+// KEPT_CONFIG: it says kept_unfit and ends; or kept_fit, which waits until that worker has left, and hears all that is in custody. The same for
+// the keeper's place: it has heard KP_IMAGE. A standby has heard nothing, and waits for the worker's death (kept_stand_by). DESYNC: it was
 // not wanted.
-bool kept_candidate(const struct kept *k);
+enum kp_role kept_role(const struct kept *k);
 bool kept_was_candidate(const struct kept *k); // and is the worker by now
 enum err kept_fit(struct kept *k, struct why *why);
-// This process stands by for the worker's death: what kept_open heard is nothing. Waits for that, and hears all that is in custody.
-bool kept_standby(const struct kept *k);
 enum err kept_stand_by(struct kept *k, struct why *why);
 void kept_unfit(struct kept *k, const char *reason);
 const struct kp_hello *kept_hello(const struct kept *k);
@@ -67,8 +66,11 @@ void kept_end(struct kept *k); // this process ends on purpose
 // Have the program that is open as exe (borrowed) started as a candidate for our place. fn is told its pair, which is fn's, or -1
 // and the reason. exe -1: end the one that there is.
 typedef void kept_tried_fn(void *arg, int pair, const char *reason);
-void kept_try(struct kept *k, int exe, kept_tried_fn *fn, void *arg);
+void kept_try(struct kept *k, int exe, bool self, kept_tried_fn *fn, void *arg); // self: for the keeper's place
 void kept_leave(struct kept *k); // the candidate's turn; nothing may be done after it but to end
+void kept_exec(struct kept *k); // the keeper is to become the candidate's program: fn is told again, -1 and "" if that was done
+// The keeper wants us to leave. Called once at most.
+void kept_on_leave(struct kept *k, void (*fn)(void *arg), void *arg);
 
 // From now on connections that come are told, messages go to their sources, and the end of the keeper ends this process.
 typedef void kept_conn_fn(void *arg, struct kept_conn *c);

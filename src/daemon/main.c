@@ -152,6 +152,13 @@ static enum err add_ports(struct life *l, struct why *why)
 	return e;
 }
 
+static void on_leave(void *arg)
+{
+	struct life *l = arg;
+	log_info("at rest: connections wait for the next start");
+	vd_rest(l->vd);
+}
+
 static enum err start(struct life *l, struct why *why)
 {
 	struct vd_conf conf = { .state_dir = l->state_dir, .runtime_dir = l->runtime_dir, .durability = l->o.durability, .kept = l->kept,
@@ -181,6 +188,8 @@ static enum err start(struct life *l, struct why *why)
 		return e;
 	keep_config(l);
 	kept_serving(l->kept);
+	if (l->kept)
+		kept_on_leave(l->kept, on_leave, l);
 	vd_served(l->vd);
 	return e;
 }
@@ -276,6 +285,27 @@ static enum err stand_by(struct life *l, struct why *why)
 	exit(0); // not wanted, or the keeper is gone
 }
 
+// Is what this keeper would find something that it can go on with?
+static int be_keeper_candidate(struct life *l, enum err e, struct why *why)
+{
+	if (e == OK)
+		e = judge_image(l->kept, why);
+	if (e == OK)
+		kept_fit(l->kept, why); // waits for its end
+	else
+		kept_unfit(l->kept, why->text);
+	_exit(e == OK ? 0 : 1);
+}
+
+// The keeper's program was exchanged: nothing is read again that could keep it from going on.
+static int be_next_keeper(struct life *l, int argc, char **argv, struct why *why)
+{
+	if (options_parse_argv(&l->o, argc, argv, why) == OK)
+		log_set_level(l->o.log_level);
+	options_free(&l->o);
+	return keeper_run(argv);
+}
+
 int main(int argc, char **argv)
 {
 	struct life l;
@@ -283,10 +313,14 @@ int main(int argc, char **argv)
 	memset(&l, 0, sizeof(l));
 	options_init(&l.o);
 	bool worker = kept_wanted();
+	if (!worker && getenv(KP_IMAGE_ENV))
+		return be_next_keeper(&l, argc, argv, &why);
 	enum err e = worker ? kept_open(&l.kept, &why) : OK;
+	if (kept_role(l.kept) == KP_KEEPER)
+		return be_keeper_candidate(&l, e, &why);
 	if (e == OK)
 		e = options_parse_argv(&l.o, argc, argv, &why);
-	if (e == OK && kept_standby(l.kept))
+	if (e == OK && kept_role(l.kept) == KP_STANDBY)
 		e = stand_by(&l, &why);
 	else if (worker)
 		linger();
@@ -298,11 +332,11 @@ int main(int argc, char **argv)
 		e = options_check(&l.o, &why);
 	if (e == OK && l.o.action <= OPTIONS_CHECK)
 		e = check_paths(&l, &why);
-	if (e == OK && kept_candidate(l.kept))
+	if (e == OK && kept_role(l.kept) == KP_CANDIDATE)
 		e = be_candidate(&l, &why);
 	if (e != OK) {
-		log_err("%s%s", kept_candidate(l.kept) ? "as a candidate: " : "", why.text);
-		if (kept_candidate(l.kept))
+		log_err("%s%s", kept_role(l.kept) == KP_CANDIDATE ? "as a candidate: " : "", why.text);
+		if (kept_role(l.kept) == KP_CANDIDATE)
 			kept_unfit(l.kept, why.text);
 		options_free(&l.o);
 		kept_free(l.kept);

@@ -36,7 +36,8 @@ struct upgrade {
 	struct watch *watch;
 	struct timer *timer;
 	unsigned tries;
-	bool fit, leaving;
+	bool asked, fit, leaving;
+	bool self; // for the keeper's place
 	vd_upgrade_fn *fn;
 	void *arg;
 };
@@ -66,7 +67,10 @@ static void over(struct upgrade *u, const char *refused)
 	} else {
 		u->r.done++;
 		snprintf(u->r.last, sizeof(u->r.last), "done: %s", u->r.program);
-		vd_event(u->vd, "", "upgrade.done", "%s, version %s, pid %d", u->r.program, VRINGD_VERSION, (int)getpid());
+		if (u->self)
+			vd_event(u->vd, "", "upgrade.done", "keeper: %s, pid %d", u->r.program, (int)getppid());
+		else
+			vd_event(u->vd, "", "upgrade.done", "%s, version %s, pid %d", u->r.program, VRINGD_VERSION, (int)getpid());
 	}
 	record_put(u);
 }
@@ -78,7 +82,7 @@ static void reset(struct upgrade *u)
 	timer_cancel(u->timer);
 	fd_reset(&u->rows);
 	fd_reset(&u->pair);
-	u->fit = false;
+	u->fit = u->asked = false;
 	u->tries = 0;
 }
 
@@ -88,9 +92,20 @@ static void refused(struct upgrade *u, const char *reason)
 	u->fn = NULL;
 	over(u, reason);
 	reset(u);
-	kept_try(u->vd->kept, -1, NULL, NULL); // one that hangs does not see that its pair has ended
+	kept_try(u->vd->kept, -1, false, NULL, NULL); // one that hangs does not see that its pair has ended
 	if (fn)
 		fn(u->arg, reason);
+}
+
+// The keeper is another program; we stay.
+static void done(struct upgrade *u)
+{
+	vd_upgrade_fn *fn = u->fn;
+	u->fn = NULL;
+	over(u, NULL);
+	reset(u);
+	if (fn)
+		fn(u->arg, NULL);
 }
 
 // A connection whose rows are behind can be gone on with by nobody but us.
@@ -137,8 +152,10 @@ static void leave(struct upgrade *u)
 static void on_timer(void *arg)
 {
 	struct upgrade *u = arg;
-	if (u->fit)
+	if (u->fit && !u->self)
 		leave(u);
+	else if (u->fit)
+		refused(u, "the keeper has not become it");
 	else
 		refused(u, "it did not say in time that it is fit");
 }
@@ -167,7 +184,10 @@ static void on_verdict(void *arg, int fd, int ready)
 	if (type == KP_FIT && !u->fit) {
 		crash_here(CRASH_leave_told);
 		u->fit = true;
-		leave(u);
+		if (u->self)
+			kept_exec(u->vd->kept); // on_tried hears what came of it
+		else
+			leave(u);
 	} else {
 		refused(u, type == KP_UNFIT ? reason : "it does not speak our language");
 	}
@@ -189,17 +209,21 @@ static void on_tried(void *arg, int pair, const char *reason)
 {
 	struct upgrade *u = arg;
 	struct why why = { "" };
-	if (u->rows < 0) { // an earlier one's, that was over by then
+	if (!vd_upgrading(u->vd)) { // an earlier one's, that was over by then
 		fd_reset(&pair);
 		return;
 	}
-	u->pair = pair;
+	if (u->self && u->fit && pair < 0 && !reason[0]) {
+		done(u);
+		return;
+	}
 	if (pair < 0) {
 		refused(u, reason);
 		return;
 	}
+	u->pair = pair;
 	u->watch = watch_new(u->vd->loop, pair, LOOP_READ, on_verdict, u);
-	if (!u->watch || !tell_candidate(u, &why))
+	if (!u->watch || (!u->self && !tell_candidate(u, &why)))
 		refused(u, why.text[0] ? why.text : "no memory");
 	fd_reset(&u->rows);
 	crash_here(CRASH_leave_sent);
@@ -240,7 +264,7 @@ static enum err open_program(struct upgrade *u, const char *path, int *fd, struc
 	return OK;
 }
 
-enum err vd_upgrade(struct vd *vd, const char *program, vd_upgrade_fn *fn, void *arg, struct why *why)
+enum err vd_upgrade(struct vd *vd, const char *program, bool self, vd_upgrade_fn *fn, void *arg, struct why *why)
 {
 	struct upgrade *u = vd->upgrade;
 	int exe = -1;
@@ -248,25 +272,28 @@ enum err vd_upgrade(struct vd *vd, const char *program, vd_upgrade_fn *fn, void 
 		return refuse(why, "there is no keeper (--no-keeper): restart the daemon, front ends reconnect by themselves");
 	if (vd_upgrading(vd))
 		return refuse(why, "an upgrade is under way: %s", u->r.program);
-	if (behind(vd))
+	if (!self && behind(vd))
 		return refuse(why, "port %s: its last state could not be stored: nobody else could go on with it", behind(vd));
 	enum err e = open_program(u, program, &exe, why);
 	if (e != OK)
 		return e;
 	u->r.under_way = 1;
 	record_put(u);
-	vd_event(vd, "", "upgrade.started", "%s", u->r.program);
+	u->self = self;
+	u->asked = true;
+	vd_event(vd, "", "upgrade.started", "%s%s", self ? "keeper: " : "", u->r.program);
 	vd_migrations_flush(vd);
-	e = store_image(vd->store, &u->rows, why);
+	e = self ? OK : store_image(vd->store, &u->rows, why);
 	if (e != OK) {
 		fd_reset(&exe);
 		over(u, why->text);
+		reset(u);
 		return e;
 	}
 	u->fn = fn;
 	u->arg = arg;
 	timer_arm(u->timer, JUDGE_US);
-	kept_try(vd->kept, exe, on_tried, u);
+	kept_try(vd->kept, exe, self, on_tried, u);
 	fd_reset(&exe);
 	crash_here(CRASH_leave_asked);
 	return OK;
@@ -280,7 +307,7 @@ void vd_upgrade_unheard(struct vd *vd)
 bool vd_upgrading(const struct vd *vd)
 {
 	const struct upgrade *u = vd->upgrade;
-	return u && (u->rows >= 0 || u->pair >= 0);
+	return u && u->asked;
 }
 
 void vd_leave(struct vd *vd)
@@ -294,6 +321,12 @@ void vd_leave(struct vd *vd)
 	store_leave(vd->store);
 	crash_here(CRASH_leave_closed);
 	lease_close(vd->lease);
+}
+
+void vd_rest(struct vd *vd)
+{
+	vd->upgrade->leaving = true;
+	loop_stop(vd->loop);
 }
 
 bool vd_leaving(const struct vd *vd)

@@ -142,7 +142,9 @@ bool session_ring_published(const struct session *s, unsigned q); // the datapat
 // copy of our rows. fn is called once: with the reason if that program is unfit (then nothing has changed), with NULL just before
 // loop_run returns with vd_leaving true. REFUSED: it can't be begun.
 typedef void vd_upgrade_fn(void *arg, const char *refused);
-enum err vd_upgrade(struct vd *vd, const char *program, vd_upgrade_fn *fn, void *arg, struct why *why);
+// self: in the keeper's place; we stay, and fn is called with NULL when that is done.
+enum err vd_upgrade(struct vd *vd, const char *program, bool self, vd_upgrade_fn *fn, void *arg, struct why *why);
+void vd_rest(struct vd *vd); // the keeper ends, and its connections are kept elsewhere: loop_run returns with vd_leaving true
 void vd_upgrade_unheard(struct vd *vd); // fn is not called any more
 bool vd_upgrading(const struct vd *vd);
 bool vd_leaving(const struct vd *vd);

@@ -23,6 +23,16 @@ enum err blame_make(int *fd, struct blame_page **page, struct why *why)
 	return e;
 }
 
+enum err blame_keep(int have, int *fd, struct blame_page **page, struct why *why)
+{
+	void *map;
+	*fd = -1;
+	if (flight_map(have, BLAME_MAGIC, sizeof(**page), true, &map, why) != OK)
+		return blame_make(fd, page, why);
+	*page = map;
+	return OK;
+}
+
 enum err blame_open(int fd, const struct blame_page **page, struct why *why)
 {
 	void *map;

@@ -39,6 +39,7 @@ struct blame_page {
 };
 
 enum err blame_make(int *fd, struct blame_page **page, struct why *why); // the keeper
+enum err blame_keep(int have, int *fd, struct blame_page **page, struct why *why); // see flight_keep
 enum err blame_open(int fd, const struct blame_page **page, struct why *why); // a worker
 
 // A worker is dead: status as waitpid gives it, hung the slot that stood still when the keeper ended it (-1: none did). Returns the

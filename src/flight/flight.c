@@ -56,6 +56,16 @@ enum err flight_make(int *fd, struct flight_page **out, struct why *why)
 	return e;
 }
 
+enum err flight_keep(int have, int *fd, struct flight_page **out, struct why *why)
+{
+	void *map;
+	*fd = -1;
+	if (flight_map(have, FLIGHT_MAGIC, sizeof(struct flight_page), true, &map, why) != OK)
+		return flight_make(fd, out, why);
+	*out = map;
+	return OK;
+}
+
 void flight_reset(struct flight_page *p)
 {
 	uint32_t told = atomic_load(&p->parks_told);

@@ -70,6 +70,8 @@ static inline void flight_at(struct flight_thread *t, uint64_t at)
 // A memfd of that many bytes that nobody can resize, all zeros but for magic in front, and mapped. OURS: no memory or descriptor.
 enum err flight_share(int *fd, const char *name, uint64_t magic, size_t bytes, void **map, struct why *why);
 enum err flight_make(int *fd, struct flight_page **page, struct why *why);
+// The same, or map the one that an earlier keeper has made, if have (-1: none) is of this version; *fd is -1 then.
+enum err flight_keep(int have, int *fd, struct flight_page **page, struct why *why);
 void flight_reset(struct flight_page *page); // another worker is about to start, and the last one is dead
 
 // -- the worker ---------------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ bool cand_tell(struct keeper *k)
 	if (c->standby)
 		return true;
 	if (!c->told && (c->pid || c->failed))
-		c->told = kp_tell(k->sock, KP_TRIED, 0, c->failed ? c->failed : "", c->sock, &why) == OK;
+		c->told = kp_tell(k->me.sock, KP_TRIED, 0, c->failed ? c->failed : "", c->sock, &why) == OK;
 	return c->told || (!c->pid && !c->failed);
 }
 
@@ -49,7 +49,29 @@ void cand_status(struct keeper *k, int status)
 	forget(&k->cand); // the worker sees the end of the pair
 }
 
-void cand_start(struct keeper *k, int exe)
+// For our own place: it judges what it would find. The answer is the worker's to hear.
+static void tell_self(struct keeper *k)
+{
+	struct why why;
+	int image = -1;
+	if (custody_save(&k->held, &k->me, &image, &why) != OK || !child_hello(k, k->cand.sock, KP_KEEPER) ||
+	    kp_tell(k->cand.sock, KP_NAMED, 0, KP_IMAGE, image, &why) != OK || kp_tell(k->cand.sock, KP_READY, 0, "", -1, &why) != OK)
+		cand_end(k);
+	fd_reset(&image);
+}
+
+void cand_exec(struct keeper *k)
+{
+	if (k->cand.exe < 0)
+		return;
+	home_exec(&k->held, &k->me, k->cand.exe, k->argv);
+	cand_end(k);
+	k->cand.failed = "it can't be executed";
+	k->cand.told = false;
+	child_tell(k);
+}
+
+void cand_start(struct keeper *k, int exe, bool self)
 {
 	struct cand *c = &k->cand;
 	cand_end(k);
@@ -61,6 +83,8 @@ void cand_start(struct keeper *k, int exe)
 	c->exe = exe;
 	c->failed = rc ? strerrordesc_np(rc) : NULL;
 	c->told = false;
+	if (rc == 0 && self)
+		tell_self(k);
 	child_tell(k);
 }
 
@@ -68,7 +92,7 @@ void cand_standby(struct keeper *k)
 {
 	struct cand *c = &k->cand;
 	struct why why;
-	if (c->pid || k->ending || kp_spawn(k->exe, k->argv, &c->pid, &c->sock) != 0)
+	if (c->pid || k->ending || kp_spawn(k->me.exe, k->argv, &c->pid, &c->sock) != 0)
 		return; // without one a new worker takes a few milliseconds more
 	c->standby = true;
 	if (!child_hello(k, c->sock, KP_STANDBY) || kp_tell(c->sock, KP_READY, 0, "", -1, &why) != OK)
@@ -78,8 +102,8 @@ void cand_standby(struct keeper *k)
 // The process that waited is the worker.
 static void become(struct keeper *k)
 {
-	k->pid = k->cand.pid;
-	k->sock = fd_take(&k->cand.sock);
+	k->me.pid = k->cand.pid;
+	k->me.sock = fd_take(&k->cand.sock);
 	forget(&k->cand);
 	child_begin(k);
 }
@@ -97,13 +121,13 @@ void cand_take_over(struct keeper *k)
 	struct cand *c = &k->cand;
 	if (!c->pid || c->standby)
 		return; // the worker ends, and what it runs is started again
-	epoll_ctl(k->ep, EPOLL_CTL_DEL, k->sock, NULL);
-	fd_reset(&k->sock);
+	epoll_ctl(k->ep, EPOLL_CTL_DEL, k->me.sock, NULL);
+	fd_reset(&k->me.sock);
 	if (!k->reaped)
-		kill_one(k->pid, SIGKILL); // nothing of it is wanted any more, and what it has mapped may take long
-	k->died_us = clock_boot_us();
+		kill_one(k->me.pid, SIGKILL); // nothing of it is wanted any more, and what it has mapped may take long
+	k->me.died_us = clock_boot_us();
 	k->status = 0;
-	k->worker++;
+	k->me.worker++;
 	fd_reset(&k->next_exe);
 	k->next_exe = fd_take(&c->exe);
 	become(k);
@@ -112,8 +136,8 @@ void cand_take_over(struct keeper *k)
 void cand_serves(struct keeper *k)
 {
 	if (k->next_exe >= 0) {
-		fd_reset(&k->exe);
-		k->exe = fd_take(&k->next_exe);
+		fd_reset(&k->me.exe);
+		k->me.exe = fd_take(&k->next_exe);
 	}
 	cand_standby(k);
 }

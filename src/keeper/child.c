@@ -1,6 +1,7 @@
 // The worker: started, told, listened to, and followed by another when it dies.
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -13,6 +14,7 @@
 #include "base/kill.h"
 #include "base/log.h"
 #include "keeper/inner.h"
+#include "notify/notify.h"
 
 #define MAX_FAILED_STARTS 12 // in a row, then this keeper ends
 
@@ -26,7 +28,7 @@ static void try_later(struct keeper *k)
 void child_start(struct keeper *k)
 {
 	k->respawn_us = 0;
-	int rc = kp_spawn(k->exe, k->argv, &k->pid, &k->sock);
+	int rc = kp_spawn(k->me.exe, k->argv, &k->me.pid, &k->me.sock);
 	if (rc != 0) {
 		log_err("keeper: starting the worker: %s", strerror(rc));
 		k->failed_starts++;
@@ -38,11 +40,11 @@ void child_start(struct keeper *k)
 
 void child_begin(struct keeper *k)
 {
-	crash_life(k->worker);
+	crash_life(k->me.worker);
 	flight_reset(k->flight);
 	hang_reset(&k->hang);
 	k->spawned_us = clock_boot_us();
-	k->hello_told = k->ready_told = k->serving = k->blocked = k->deaf = k->reaped = false;
+	k->me.hello_told = k->me.ready_told = k->me.serving = k->blocked = k->deaf = k->reaped = false;
 	k->abort_us = k->stopped_us = 0;
 	for (unsigned i = 0; i < CUSTODY_MAX_NAMES; i++)
 		k->held.name[i].told = false;
@@ -55,54 +57,72 @@ void child_begin(struct keeper *k)
 		if (c->state == CONN_ENDING)
 			c->state = CONN_FREE;
 	}
-	keeper_watch(k, k->sock, WATCH_WORKER, k->worker, EPOLLIN, true);
+	keeper_watch(k, k->me.sock, WATCH_WORKER, k->me.worker, EPOLLIN, true);
 	child_tell(k);
+}
+
+// Another keeper has started it, and its pair is ours now.
+void child_again(struct keeper *k)
+{
+	struct why why;
+	k->ever_served = true;
+	crash_life(k->me.worker);
+	hang_reset(&k->hang);
+	hang_wake(&k->hang, clock_boot_us()); // it may have rung for the one before us
+	keeper_watch(k, k->me.sock, WATCH_WORKER, k->me.worker, EPOLLIN, true);
+	kp_tell(k->me.sock, KP_TRIED, 0, "", -1, &why);
+	child_tell(k);
+	child_reap(k); // its end may have come in between
+	if (k->me.pid && k->me.serving)
+		cand_standby(k);
 }
 
 bool child_hello(struct keeper *k, int sock, enum kp_role role)
 {
 	struct why why;
-	struct kp_hello b = { .version = KP_VERSION, .oldest = KP_OLDEST, .role = role, .worker = k->worker, .life = k->life, .status = k->status,
-			      .started_us = k->started_us, .died_us = k->died_us };
+	struct kp_hello b = { .version = KP_VERSION, .oldest = KP_OLDEST, .role = role, .worker = k->me.worker, .life = k->me.life, .status = k->status,
+			      .started_us = k->me.started_us, .died_us = k->me.died_us };
 	struct kp_head h = { .type = KP_HELLO, .len = sizeof(b) };
+	if (role == KP_KEEPER)
+		b.version = b.oldest = k->me.spoken; // that it must speak, too: the worker stays
 	return kp_send(sock, &h, &b, NULL, false, &why) == OK;
 }
 
 static bool tell_ready(struct keeper *k)
 {
 	struct why why;
-	return kp_tell(k->sock, KP_READY, 0, "", -1, &why) == OK;
+	return kp_tell(k->me.sock, KP_READY, 0, "", -1, &why) == OK;
 }
 
 static void set_blocked(struct keeper *k, bool blocked)
 {
 	if (k->blocked != blocked && !k->deaf)
-		keeper_watch(k, k->sock, WATCH_WORKER, k->worker, blocked ? EPOLLIN | EPOLLOUT : EPOLLIN, false);
+		keeper_watch(k, k->me.sock, WATCH_WORKER, k->me.worker, blocked ? EPOLLIN | EPOLLOUT : EPOLLIN, false);
 	k->blocked = blocked;
 }
 
 void child_tell_one(struct keeper *k, struct conn *c)
 {
-	if (k->pid && k->ready_told && !k->blocked && !k->deaf && !conn_tell(k, c))
+	if (k->me.pid && k->me.ready_told && !k->blocked && !k->deaf && !conn_tell(k, c))
 		set_blocked(k, true);
 }
 
 void child_tell(struct keeper *k)
 {
-	if (!k->pid || k->deaf)
+	if (!k->me.pid || k->deaf)
 		return;
-	k->hello_told = k->hello_told || child_hello(k, k->sock, KP_WORKER);
-	bool all = k->hello_told && names_tell(k) && cand_tell(k);
+	k->me.hello_told = k->me.hello_told || child_hello(k, k->me.sock, KP_WORKER);
+	bool all = k->me.hello_told && names_tell(k) && cand_tell(k);
 	for (unsigned i = 0; all && i < k->held.top; i++)
 		all = conn_tell(k, &k->held.conn[i]);
-	k->ready_told = k->ready_told || (all && tell_ready(k));
-	set_blocked(k, !all || !k->ready_told);
+	k->me.ready_told = k->me.ready_told || (all && tell_ready(k));
+	set_blocked(k, !all || !k->me.ready_told);
 }
 
 void child_crash(struct keeper *k, enum crash_point p)
 {
-	if (crash_due(p) && k->pid)
-		kill_one(k->pid, SIGKILL);
+	if (crash_due(p) && k->me.pid)
+		kill_one(k->me.pid, SIGKILL);
 }
 
 // -- what it says -----------------------------------------------------------------------------------------------------------
@@ -115,26 +135,31 @@ static void on_iam(struct keeper *k, const struct kp_packet *p)
 	memcpy(&b, p->body, sizeof(b));
 	if (b.version < KP_OLDEST || b.version > KP_VERSION || b.life == 0 || b.life > UINT32_MAX) {
 		log_err("keeper: the worker speaks version %u of our language, this is %u", b.version, KP_VERSION);
-		kill_one(k->pid, SIGKILL);
+		kill_one(k->me.pid, SIGKILL);
 		return;
 	}
-	k->life = b.life;
+	k->me.life = b.life;
+	k->me.spoken = b.version;
 }
 
 static void on_serving(struct keeper *k)
 {
 	uint64_t now = clock_boot_us();
-	if (k->died_us)
-		log_info("keeper: worker %d serves, %llu us after the last one's %s", (int)k->pid, (unsigned long long)(now - k->died_us),
+	char text[48];
+	if (k->me.died_us)
+		log_info("keeper: worker %d serves, %llu us after the last one's %s", (int)k->me.pid, (unsigned long long)(now - k->me.died_us),
 			 k->next_exe >= 0 ? "leaving" : "death");
 	cand_serves(k);
-	k->serving = k->ever_served = true;
+	home_unstore();
+	snprintf(text, sizeof(text), "READY=1\nMAINPID=%d", (int)getpid());
+	notify_say(text);
+	k->me.serving = k->ever_served = true;
 	k->failed_starts = 0;
 	for (unsigned i = 0; i < k->held.top; i++)
 		if (k->held.conn[i].state == CONN_SENT)
 			k->held.conn[i].sent_us = now; // the time of taking everything over is not its
 	if (k->hup)
-		kill_one(k->pid, SIGHUP);
+		kill_one(k->me.pid, SIGHUP);
 	k->hup = false;
 }
 
@@ -174,10 +199,14 @@ static void on_packet(struct keeper *k, struct kp_packet *p)
 		k->ended = true;
 		break;
 	case KP_TRY:
-		cand_start(k, fd_take(&p->fds[0]));
+		cand_start(k, fd_take(&p->fds[0]), (p->head.flags & KP_SELF) != 0);
 		break;
 	case KP_LEAVE:
-		cand_take_over(k);
+		if (!k->storing)
+			cand_take_over(k);
+		break;
+	case KP_EXEC:
+		cand_exec(k);
 		break;
 	default:
 		log_err("keeper: the worker says %u, which means nothing", p->head.type);
@@ -188,7 +217,7 @@ static void on_packet(struct keeper *k, struct kp_packet *p)
 void child_read(struct keeper *k)
 {
 	struct why why;
-	while (k->sock >= 0 && kp_recv(k->sock, &k->in, false, &why) == OK)
+	while (k->me.sock >= 0 && kp_recv(k->me.sock, &k->in, false, &why) == OK)
 		on_packet(k, &k->in);
 }
 
@@ -197,8 +226,8 @@ void child_read(struct keeper *k)
 // Counts the death with whom it was the fault of. What follows from it the next worker does (adopt.c); one that does not get that far, neither.
 static void blame(struct keeper *k)
 {
-	struct conn *guilty = custody_conn(&k->held, blame_death(k->blame, k->flight, k->status, k->abort_us ? k->hang.slot : -1, k->died_us));
-	log_err("keeper: worker %d %s; starting another", (int)k->pid, k->blame->last);
+	struct conn *guilty = custody_conn(&k->held, blame_death(k->blame, k->flight, k->status, k->abort_us ? k->hang.slot : -1, k->me.died_us));
+	log_err("keeper: worker %d %s; starting another", (int)k->me.pid, k->blame->last);
 	if (guilty && ++guilty->deaths > BLAME_CLOSE)
 		conn_give_up(k, guilty, "it ended the worker again and again");
 	for (unsigned i = 0; i < k->held.top; i++) {
@@ -210,23 +239,23 @@ static void blame(struct keeper *k)
 
 static void on_status(struct keeper *k, int status)
 {
-	pid_t pid = k->pid;
+	pid_t pid = k->me.pid;
 	if (WIFSTOPPED(status) || WIFCONTINUED(status)) { // frames stand still, though no message waits
 		k->stopped_us = WIFSTOPPED(status) ? clock_boot_us() : 0;
 		return;
 	}
 	k->reaped = true;
 	child_read(k); // what it said before it died counts
-	if (k->pid != pid)
+	if (k->me.pid != pid)
 		return; // it had left
 	k->status = status;
-	k->died_us = clock_boot_us();
-	epoll_ctl(k->ep, EPOLL_CTL_DEL, k->sock, NULL);
-	fd_reset(&k->sock);
+	k->me.died_us = clock_boot_us();
+	epoll_ctl(k->ep, EPOLL_CTL_DEL, k->me.sock, NULL);
+	fd_reset(&k->me.sock);
 	bool over = k->ended || k->ending || (!k->ever_served && WIFEXITED(status)); // the last: wrong options, a port that can't be: its status is ours
 	if (!over)
 		blame(k);
-	k->pid = 0;
+	k->me.pid = 0;
 	if (!k->cand.standby)
 		cand_end(k); // it has nobody to judge it
 	fd_reset(&k->next_exe); // what served before is started again
@@ -237,8 +266,8 @@ static void on_status(struct keeper *k, int status)
 	for (unsigned i = 0; i < k->held.top; i++) // it may be a while until there is another: who is gone is not kept
 		if (k->held.conn[i].state != CONN_FREE && k->held.conn[i].gone)
 			conn_close(k, &k->held.conn[i]);
-	k->worker++;
-	k->failed_starts += !k->serving;
+	k->me.worker++;
+	k->failed_starts += !k->me.serving;
 	if (k->failed_starts == 0) {
 		if (!cand_stand_in(k))
 			child_start(k);
@@ -257,7 +286,7 @@ void child_reap(struct keeper *k)
 	int status;
 	pid_t pid;
 	while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED)) > 0) {
-		if (pid == k->pid)
+		if (pid == k->me.pid)
 			on_status(k, status);
 		else if (pid == k->cand.pid)
 			cand_status(k, status);
@@ -270,7 +299,7 @@ void child_reap(struct keeper *k)
 static uint64_t oldest(const struct keeper *k)
 {
 	uint64_t first = 0;
-	for (unsigned i = 0; i < k->held.top && k->serving; i++)
+	for (unsigned i = 0; i < k->held.top && k->me.serving; i++)
 		if (k->held.conn[i].state == CONN_SENT && (!first || k->held.conn[i].sent_us < first))
 			first = k->held.conn[i].sent_us;
 	return first;
@@ -278,38 +307,40 @@ static uint64_t oldest(const struct keeper *k)
 
 uint64_t child_deadline(const struct keeper *k)
 {
-	if (!k->pid)
+	if (!k->me.pid)
 		return k->respawn_us;
 	if (k->abort_us)
 		return k->abort_us + KEEPER_ABORT_US;
 	if (k->ending)
-		return 0;
-	uint64_t due = k->stopped_us ? k->stopped_us + KEEPER_STOP_US : k->serving ? 0 : k->spawned_us + KEEPER_START_US;
-	uint64_t look = hang_due(&k->hang, k->serving ? oldest(k) : k->spawned_us);
+		return k->storing ? k->ending_us + KEEPER_STOP_US : 0;
+	uint64_t due = k->stopped_us ? k->stopped_us + KEEPER_STOP_US : k->me.serving ? 0 : k->spawned_us + KEEPER_START_US;
+	uint64_t look = hang_due(&k->hang, k->me.serving ? oldest(k) : k->spawned_us);
 	return !due || (look && look < due) ? look : due;
 }
 
 void child_overdue(struct keeper *k, uint64_t now)
 {
 	const char *why = NULL;
-	if (!k->pid) {
+	if (!k->me.pid) {
 		child_start(k);
 		return;
 	}
 	if (k->abort_us) {
-		kill_one(k->pid, SIGKILL);
+		kill_one(k->me.pid, SIGKILL);
 		k->abort_us = now;
 		return;
 	}
-	if (k->stopped_us) // whose threads stand still, and not by their fault
+	if (k->ending)
+		why = "does not leave";
+	else if (k->stopped_us) // whose threads stand still, and not by their fault
 		why = now >= k->stopped_us + KEEPER_STOP_US ? "was stopped" : NULL;
-	else if (hang_look(&k->hang, k->flight, k->pid, oldest(k), now))
+	else if (hang_look(&k->hang, k->flight, k->me.pid, oldest(k), now))
 		why = k->hang.slot < 0 ? "does not come to its end" : k->hang.slot < (int)FLIGHT_CONTROL ? "has a data thread that stands still" : "does not answer";
-	else if (!k->serving && now >= k->spawned_us + KEEPER_START_US)
+	else if (!k->me.serving && now >= k->spawned_us + KEEPER_START_US)
 		why = "does not get ready";
 	if (!why)
 		return;
-	log_err("keeper: worker %d %s: it is ended", (int)k->pid, why);
-	kill_one(k->pid, k->stopped_us ? SIGKILL : SIGABRT); // one that is stopped could not even dump its core
+	log_err("keeper: worker %d %s: it is ended", (int)k->me.pid, why);
+	kill_one(k->me.pid, k->stopped_us ? SIGKILL : SIGABRT); // one that is stopped could not even dump its core
 	k->abort_us = now;
 }

@@ -5,7 +5,7 @@
 #include <sys/types.h>
 
 #include "base/crash.h"
-#include "custody/custody.h"
+#include "custody/home.h"
 #include "flight/blame.h"
 #include "flight/hang.h"
 #include "kp/kp.h"
@@ -25,18 +25,14 @@ struct cand {
 
 struct keeper {
 	char **argv;
-	int exe; // the program: a worker that dies is followed by the same one, whatever lies on the disk by now
+	struct custody_keeper me; // what goes with custody
 	int ep, signals;
 	int spare; // given up for a moment to turn a front end away when no other descriptor is left
-	uint64_t started_us;
 	// the worker
-	pid_t pid; // 0: none
-	int sock;
-	uint32_t worker; // how many there were before
-	uint64_t life, spawned_us, died_us, respawn_us, abort_us;
+	uint64_t spawned_us, respawn_us, abort_us;
 	int status;
 	uint64_t stopped_us; // it was stopped by a signal and not continued; 0: it was not
-	bool hello_told, ready_told, serving, ever_served, ending, ended, hup;
+	bool ever_served, ending, ended, hup;
 	bool blocked; // there was no room for all that it should hear
 	bool deaf; // its end of the pair is closed
 	bool reaped; // the number of its process may be another's
@@ -46,8 +42,9 @@ struct keeper {
 	struct flight_page *flight; // what it does, and whose fault its death was
 	struct blame_page *blame;
 	struct hang hang;
-	uint32_t next_conn;
 	struct custody held;
+	bool storing; // when the worker is gone, connections go into the service manager's store
+	uint64_t ending_us; // SIGTERM came
 	struct kp_packet in;
 };
 
@@ -59,6 +56,7 @@ void keeper_watch(struct keeper *k, int fd, enum keeper_watch kind, unsigned ind
 void child_start(struct keeper *k);
 void child_begin(struct keeper *k); // what k->pid and k->sock name is the worker from now on, and knows nothing yet
 void child_reap(struct keeper *k);
+void child_again(struct keeper *k);
 bool child_hello(struct keeper *k, int sock, enum kp_role role);
 void child_tell(struct keeper *k); // what the present worker has not heard yet, as far as there is room
 void child_tell_one(struct keeper *k, struct conn *c); // the same of one connection
@@ -69,8 +67,9 @@ void child_overdue(struct keeper *k, uint64_t now);
 void child_crash(struct keeper *k, enum crash_point p); // a test lets the worker die here
 
 // cand.c
-void cand_start(struct keeper *k, int exe); // takes exe; -1: there is to be none
+void cand_start(struct keeper *k, int exe, bool self); // takes exe; -1: there is to be none
 void cand_standby(struct keeper *k); // unless there is another
+void cand_exec(struct keeper *k); // be its program; comes back if that fails
 void cand_end(struct keeper *k); // it is not wanted
 void cand_status(struct keeper *k, int status); // what waitpid says of it
 bool cand_tell(struct keeper *k); // false: no room now
@@ -79,6 +78,7 @@ bool cand_stand_in(struct keeper *k); // it has died; false: nobody stands by
 void cand_serves(struct keeper *k); // what took over, if that is how the worker came, is what is started from now on
 
 // relay.c
+void conn_watch_again(struct keeper *k); // all of them, which another keeper has watched
 void conn_accept(struct keeper *k, struct name *n);
 void conn_open(struct keeper *k, const char *port, int fd); // takes fd
 void conn_ready(struct keeper *k, struct conn *c, bool over);
@@ -92,6 +92,7 @@ bool conn_tell(struct keeper *k, struct conn *c); // false: no room now
 // names.c: things in custody by name
 void name_put(struct keeper *k, const char *name, int fd, bool listens); // takes fd
 void name_drop(struct keeper *k, const char *name);
+void names_watch(struct keeper *k); // all that listen
 bool names_tell(struct keeper *k); // false: no room now
 
 #endif

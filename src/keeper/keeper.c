@@ -16,6 +16,7 @@
 #include "base/kill.h"
 #include "base/log.h"
 #include "keeper/inner.h"
+#include "notify/notify.h"
 
 #define MAX_EVENTS 64
 
@@ -30,25 +31,29 @@ void keeper_watch(struct keeper *k, int fd, enum keeper_watch kind, unsigned ind
 static bool init_pages(struct keeper *k)
 {
 	struct why why;
-	int flight, blame, bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (flight_make(&flight, &k->flight, &why) != OK || blame_make(&blame, &k->blame, &why) != OK) {
+	int flight, blame;
+	if (flight_keep(custody_get(&k->held, KP_FLIGHT), &flight, &k->flight, &why) != OK ||
+	    blame_keep(custody_get(&k->held, KP_BLAME), &blame, &k->blame, &why) != OK) {
 		log_err("keeper: %s", why.text);
 		return false;
 	}
-	name_put(k, KP_FLIGHT, flight, false);
-	name_put(k, KP_BLAME, blame, false);
-	name_put(k, KP_BELL, bell, false);
-	keeper_watch(k, bell, WATCH_BELL, 0, EPOLLIN | EPOLLET, true); // never read
+	if (flight >= 0)
+		name_put(k, KP_FLIGHT, flight, false);
+	if (blame >= 0)
+		name_put(k, KP_BLAME, blame, false);
+	if (custody_get(&k->held, KP_BELL) < 0)
+		name_put(k, KP_BELL, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), false);
+	keeper_watch(k, custody_get(&k->held, KP_BELL), WATCH_BELL, 0, EPOLLIN | EPOLLET, true); // never read
 	return true;
 }
 
-static bool init(struct keeper *k, char **argv)
+static bool init(struct keeper *k, char **argv, enum home *home)
 {
 	struct rlimit r;
 	sigset_t set;
 	k->argv = argv;
-	k->sock = k->next_exe = k->cand.sock = k->cand.exe = -1;
-	k->started_us = clock_boot_us();
+	k->me.sock = k->next_exe = k->cand.sock = k->cand.exe = -1;
+	k->me.started_us = clock_boot_us();
 	custody_init(&k->held);
 	if (getrlimit(RLIMIT_NOFILE, &r) == 0) { // the worker's, too
 		r.rlim_cur = r.rlim_max;
@@ -61,36 +66,48 @@ static bool init(struct keeper *k, char **argv)
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
 	sigprocmask(SIG_BLOCK, &set, NULL);
-	k->exe = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	k->me.exe = -1;
+	*home = home_load(&k->held, &k->me);
+	k->me.worker += *home == HOME_STORE;
+	if (k->me.exe < 0)
+		k->me.exe = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	k->ep = epoll_create1(EPOLL_CLOEXEC);
 	k->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	k->spare = fcntl(k->ep, F_DUPFD_CLOEXEC, 3);
-	if (k->exe < 0 || k->ep < 0 || k->signals < 0) {
+	if (k->me.exe < 0 || k->ep < 0 || k->signals < 0) {
 		log_err("keeper: %s", strerror(errno));
 		return false;
 	}
 	keeper_watch(k, k->signals, WATCH_SIGNALS, 0, EPOLLIN, true);
+	names_watch(k);
+	conn_watch_again(k);
 	return init_pages(k);
 }
 
 static void on_signal(struct keeper *k, int signo)
 {
+	struct why why;
 	switch (signo) {
 	case SIGCHLD:
 		child_reap(k);
 		break;
 	case SIGHUP:
-		if (k->pid && k->serving)
-			kill_one(k->pid, SIGHUP);
+		if (k->me.pid && k->me.serving)
+			kill_one(k->me.pid, SIGHUP);
 		else
 			k->hup = true;
 		break;
 	default: // it ends in order, and so do we
+		notify_say("STOPPING=1");
+		k->storing = k->me.life && home_has_store(); // where the connections stay
 		k->ending = true;
-		if (k->pid)
-			kill_one(k->pid, SIGTERM);
-		else
+		k->ending_us = clock_boot_us();
+		if (!k->me.pid)
 			k->ended = true;
+		else if (!k->storing)
+			kill_one(k->me.pid, SIGTERM);
+		else if (!k->me.serving || kp_tell(k->me.sock, KP_LEAVE, 0, "", -1, &why) != OK)
+			kill_one(k->me.pid, SIGKILL); // who takes over next takes over from a death
 	}
 }
 
@@ -104,13 +121,13 @@ static void on_event(struct keeper *k, const struct epoll_event *ev)
 			on_signal(k, (int)si.ssi_signo);
 		break;
 	case WATCH_WORKER:
-		if (index == k->worker)
+		if (index == k->me.worker)
 			child_read(k);
-		if (index != k->worker)
+		if (index != k->me.worker)
 			break; // of one that died or left in this very turn
-		if ((ev->events & EPOLLHUP) && k->sock >= 0) { // SIGCHLD tells the rest
+		if ((ev->events & EPOLLHUP) && k->me.sock >= 0) { // SIGCHLD tells the rest
 			k->deaf = true;
-			epoll_ctl(k->ep, EPOLL_CTL_DEL, k->sock, NULL);
+			epoll_ctl(k->ep, EPOLL_CTL_DEL, k->me.sock, NULL);
 		} else if (ev->events & EPOLLOUT) {
 			child_tell(k);
 		}
@@ -139,8 +156,16 @@ static int end(struct keeper *k)
 {
 	for (unsigned i = 0; i < k->held.top; i++) {
 		struct conn *c = &k->held.conn[i];
-		if (c->state != CONN_FREE && c->state != CONN_ENDING && c->log_bytes)
+		if (c->state == CONN_FREE || c->state == CONN_ENDING)
+			continue;
+		if (c->behind)
+			conn_give_up(k, c, "its last state could not be stored");
+		else if (!k->storing && c->log_bytes)
 			conn_give_up(k, c, "there is no worker"); // one that ended in order has closed all of them
+	}
+	if (k->storing) {
+		home_store(&k->held, &k->me);
+		return 0;
 	}
 	if (k->ending && WIFSIGNALED(k->status) && WTERMSIG(k->status) == SIGTERM)
 		return 0; // as it was told, before it could do so in order
@@ -151,16 +176,22 @@ int keeper_run(char **argv)
 {
 	static struct keeper k; // what is not used is never touched
 	struct epoll_event ev[MAX_EVENTS];
-	if (!init(&k, argv))
+	enum home home;
+	if (!init(&k, argv, &home))
 		return 1;
-	child_start(&k);
-	while (!(k.ended && !k.pid)) {
-		int n = epoll_wait(k.ep, ev, MAX_EVENTS, until(child_deadline(&k), clock_boot_us()));
+	if (home == HOME_EXEC)
+		child_again(&k);
+	else
+		child_start(&k);
+	while (!(k.ended && !k.me.pid)) {
+		uint64_t beat = notify_beat_due(), next = child_deadline(&k);
+		int n = epoll_wait(k.ep, ev, MAX_EVENTS, until(!next || (beat && beat < next) ? beat : next, clock_boot_us()));
 		for (int i = 0; i < n; i++)
 			on_event(&k, &ev[i]);
 		uint64_t due = child_deadline(&k), now = clock_boot_us();
 		if (due && now >= due)
 			child_overdue(&k, now);
+		notify_beat(now);
 	}
 	return end(&k);
 }

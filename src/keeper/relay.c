@@ -21,6 +21,13 @@ static void watch(struct keeper *k, struct conn *c, uint32_t events, bool add)
 	keeper_watch(k, c->fd, WATCH_CONN, (unsigned)(c - k->held.conn), events, add);
 }
 
+void conn_watch_again(struct keeper *k)
+{
+	for (struct conn *c = k->held.conn; c < k->held.conn + k->held.top; c++)
+		if (c->state != CONN_FREE && c->fd >= 0)
+			watch(k, c, c->state == CONN_REPLYING ? READING | EPOLLOUT : READING, true); // an edge now, if there is anything
+}
+
 // A front end that closed may be seen only after the next one has come: first things first.
 static void bury(struct keeper *k, const char *port)
 {
@@ -45,7 +52,7 @@ void conn_open(struct keeper *k, const char *port, int fd)
 	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
 	c->state = CONN_IDLE;
 	c->fd = fd;
-	c->id = k->life << 32 | ++k->next_conn;
+	c->id = k->me.life << 32 | ++k->me.next_conn;
 	c->since_us = clock_boot_us();
 	strcpy(c->port, port);
 	c->pid = peer.pid;
@@ -107,7 +114,7 @@ static void send_message(struct keeper *k, struct conn *c)
 			     .conn = c->id, .seq = c->seq };
 	memcpy(body, &c->hdr, sizeof(c->hdr));
 	memcpy(body + sizeof(c->hdr), c->frame.payload, c->hdr.size);
-	if (kp_send(k->sock, &h, body, c->fds, false, &why) != OK)
+	if (kp_send(k->me.sock, &h, body, c->fds, false, &why) != OK)
 		return;
 	c->state = CONN_SENT;
 	c->sent_us = clock_boot_us();
@@ -125,7 +132,7 @@ static bool tell_kept(struct keeper *k, struct conn *c)
 		fds[n] = c->kept[c->kept_told + n].fd;
 	}
 	struct kp_head h = { .type = KP_KEPT, .n_fds = (uint8_t)n, .len = (uint32_t)(n * sizeof(ref[0])), .conn = c->id };
-	if (kp_send(k->sock, &h, ref, fds, false, &why) != OK)
+	if (kp_send(k->me.sock, &h, ref, fds, false, &why) != OK)
 		return false;
 	c->kept_told += n;
 	return true;
@@ -138,7 +145,7 @@ bool conn_tell(struct keeper *k, struct conn *c)
 		return true;
 	if (c->state == CONN_ENDING) {
 		struct kp_head h = { .type = KP_GONE, .flags = c->clean ? KP_CLEAN : 0, .len = (uint32_t)strlen(c->reason), .conn = c->id };
-		if (kp_send(k->sock, &h, c->reason, NULL, false, &why) == AGAIN)
+		if (kp_send(k->me.sock, &h, c->reason, NULL, false, &why) == AGAIN)
 			return false;
 		c->state = CONN_FREE;
 		return true;
@@ -149,7 +156,7 @@ bool conn_tell(struct keeper *k, struct conn *c)
 		body.deaths = c->deaths;
 		body.done = c->state == CONN_STORED ? c->seq - 1 : c->seq;
 		memcpy(body.port, c->port, sizeof(body.port));
-		if (kp_send(k->sock, &h, &body, NULL, false, &why) != OK)
+		if (kp_send(k->me.sock, &h, &body, NULL, false, &why) != OK)
 			return false;
 		c->told = true;
 	}
@@ -203,7 +210,7 @@ void conn_ready(struct keeper *k, struct conn *c, bool over)
 		k->stopped_us = 1; // the worker has this guest's memory mapped, and nobody can tell it
 	if (c->state == CONN_IDLE)
 		take_message(k, c);
-	if (c->gone && !k->serving && (c->state == CONN_STORED || c->state == CONN_SENT))
+	if (c->gone && !k->me.serving && (c->state == CONN_STORED || c->state == CONN_SENT))
 		conn_end(k, c, false, "closed by the front end"); // who knows when there will be one
 	if (c->state != CONN_REPLYING)
 		return;

@@ -12,6 +12,12 @@
 // A standby is the same program as the worker's, started beside it: KP_HELLO, KP_READY, and no answer. It is a candidate that nobody judges, and takes
 // over when the worker dies.
 //
+// Another keeper: KP_TRY with KP_SELF. The candidate is told by the keeper itself (KP_HELLO, KP_IMAGE, KP_READY) and answers to the worker, which then says
+// KP_EXEC; KP_TRIED without a descriptor says that the new program is the keeper, or why it is not. Worker, pair and connections stay.
+//
+// Rest: the keeper that is to end, and whose connections a service manager keeps meanwhile, says KP_LEAVE; the worker leaves as for a
+// candidate.
+//
 // Versions: KP_HELLO says what is spoken, the other side answers with one of these (kp_common) or ends the talk. Head, KP_HELLO up to role,
 // KP_IAM up to version, KP_FIT and KP_UNFIT are the same in all of them, and what grows grows at its end.
 #ifndef KP_KP_H
@@ -37,6 +43,8 @@
 #define KP_FLIGHT ":flight" // what the keeper puts there itself, before the first worker: struct flight_page,
 #define KP_BLAME ":blame" // struct blame_page,
 #define KP_BELL ":bell" // an eventfd
+#define KP_IMAGE ":image" // for a candidate for the keeper's place: custody as bytes
+#define KP_IMAGE_ENV "VRINGD_IMAGE" // and for that keeper, in its environment
 #define KP_ENV "VRINGD_KEEPER_FD" // the worker's end of the pair, in its environment
 
 enum kp_type {
@@ -63,10 +71,11 @@ enum kp_type {
 	KP_TRIED, // keeper; one descriptor: the pair; the body is a reason if there is none
 	KP_FIT, // candidate; struct kp_iam: it could go on here
 	KP_UNFIT, // candidate; the reason
-	KP_LEAVE, // worker: the store is closed, no ring is touched any more
+	KP_LEAVE, // worker: the store is closed, no ring is touched any more. Keeper: do so
+	KP_EXEC, // worker: be the candidate's program
 };
 
-enum kp_role { KP_WORKER, KP_CANDIDATE, KP_STANDBY };
+enum kp_role { KP_WORKER, KP_CANDIDATE, KP_STANDBY, KP_KEEPER };
 
 enum kp_flag {
 	KP_LISTEN = 1, // KP_PUT, KP_NAMED
@@ -74,6 +83,7 @@ enum kp_flag {
 	KP_HANG_UP = 4, // KP_DONE: close the connection when the reply is out
 	KP_FILL = 16, // KP_CLOSE: after the dirty log is all ones
 	KP_BEHIND = 32, // KP_DONE: it was answered and could not be stored: no other worker can take this connection over
+	KP_SELF = 64, // KP_TRY: for the keeper's own place
 	KP_KEEP = 8, // KP_DONE: the refs are all that rows of this connection refer to; drop what is not among them
 };
 
@@ -155,6 +165,7 @@ void kp_drop(struct kp_packet *p); // closes the descriptors that nobody took
 enum err kp_tell(int sock, uint16_t type, uint8_t flags, const char *text, int fd, struct why *why);
 // Start the program that is open as exe, with one end of a new pair in its environment (KP_ENV); the other is *sock. Allocates
 // nothing. 0, or an errno.
+char **kp_environment(const char *name, int value); // ours, and that; valid until the next call
 int kp_spawn(int exe, char *const *argv, pid_t *pid, int *sock);
 
 #endif

@@ -14,16 +14,15 @@
 
 extern char **environ;
 
-// The environment and which end is the worker's; made anew for each, allocating nothing.
-static char **environment(int fd)
+char **kp_environment(const char *name, int value)
 {
 	static char *env[MAX_ENV];
 	static char own[48];
 	unsigned n = 0;
-	snprintf(own, sizeof(own), "%s=%d", KP_ENV, fd);
+	snprintf(own, sizeof(own), "%s=%d", name, value);
 	env[n++] = own;
 	for (char **e = environ; *e && n + 1 < MAX_ENV; e++)
-		if (strncmp(*e, KP_ENV "=", sizeof(KP_ENV)) != 0)
+		if (strncmp(*e, KP_ENV "=", sizeof(KP_ENV)) != 0 && strncmp(*e, KP_IMAGE_ENV "=", sizeof(KP_IMAGE_ENV)) != 0)
 			env[n++] = *e;
 	env[n] = NULL;
 	return env;
@@ -44,7 +43,7 @@ static int spawn(int exe, char *const *argv, int fd, pid_t *pid)
 	posix_spawnattr_setsigmask(&attr, &none);
 	posix_spawnattr_setsigdefault(&attr, &all);
 	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-	int rc = posix_spawn(pid, path, &act, &attr, argv, environment(fd));
+	int rc = posix_spawn(pid, path, &act, &attr, argv, kp_environment(KP_ENV, fd));
 	posix_spawn_file_actions_destroy(&act);
 	posix_spawnattr_destroy(&attr);
 	return rc;

@@ -15,7 +15,7 @@
 #include "wire/vu_reply.h"
 #include "wire/vu_spec.h"
 
-// Ready after vu_frame_init; for whoever keeps many in a table and allocates none. Its fields are vu_frame.c's business.
+// Ready after vu_frame_init; for whoever keeps many in a table and allocates none. Its fields are vu_frame.c's business, and of whoever writes them down (custody/image.c).
 struct vu_frame {
 	union {
 		struct vu_hdr hdr;

@@ -2,6 +2,9 @@
 //
 //   keeper_upgrade [--upgrades N] [--packed] [--pairs N] [--log] VRINGCTL VRINGD OTHER...
 //     from VRINGD to each OTHER, to VRINGD, and so on. Nothing may be missing, come twice, or lose its connection.
+//   keeper_upgrade --keeper [...] VRINGCTL VRINGD OTHER...
+//     the same with the keeper's program. The worker stays the same process; now and then it is killed afterwards.
+//     --caught: one of the programs has a seeded bug; something must be wrong.
 //   keeper_upgrade --refused [...] VRINGCTL VRINGD OTHER=REASON...
 //     each OTHER must be refused for that reason; the worker stays the same process.
 //   keeper_upgrade --crash [...] VRINGCTL VRINGD POINT[=done|=refused]...
@@ -23,7 +26,7 @@ struct run {
 	const char *ctl, *bin;
 	char **other;
 	unsigned n_others, upgrades, done;
-	bool refused, crash;
+	bool refused, crash, keeper;
 	char said[400]; // by vringctl
 	char failed[600];
 };
@@ -48,7 +51,7 @@ static int upgrade(struct run *r, const char *bin)
 		dup2(out[1], 2);
 		close(out[0]);
 		close(out[1]);
-		execl(r->ctl, r->ctl, "--control", control, "upgrade", bin, (char *)NULL);
+		execl(r->ctl, r->ctl, "--control", control, "upgrade", bin, r->keeper ? "--keeper" : (char *)NULL, (char *)NULL);
 		_exit(127);
 	}
 	close(out[1]);
@@ -61,10 +64,10 @@ static int upgrade(struct run *r, const char *bin)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-static bool runs(const struct run *r, const char *bin)
+static bool runs(pid_t pid, const char *bin)
 {
 	char link[64], at[400], want[400];
-	snprintf(link, sizeof(link), "/proc/%d/exe", (int)daemon_worker(&r->t.bed.d));
+	snprintf(link, sizeof(link), "/proc/%d/exe", (int)pid);
 	ssize_t n = readlink(link, at, sizeof(at) - 1);
 	if (n <= 0 || realpath(bin, want) == NULL)
 		return false;
@@ -72,12 +75,17 @@ static bool runs(const struct run *r, const char *bin)
 	return strcmp(at, want) == 0;
 }
 
-// vringctl answers when the next worker serves; the one before may not have been waited for yet
+// The keeper's oldest child that stays: one that has left, or a candidate that was, goes within moments.
 static pid_t settled(const struct run *r)
 {
 	pid_t pid = -1;
-	for (unsigned k = 0; k < 5000 && (pid = daemon_worker(&r->t.bed.d)) <= 0; k++)
-		daemon_nap(1);
+	for (unsigned k = 0; k < 1000; k++) {
+		pid_t now = daemon_worker(&r->t.bed.d);
+		if (now > 0 && now == pid)
+			return pid;
+		pid = now;
+		daemon_nap(5);
+	}
 	return pid;
 }
 
@@ -87,12 +95,36 @@ static bool go_to(struct run *r, const char *bin)
 	talk_mark(&r->t, old);
 	if (upgrade(r, bin) != 0)
 		return fail(r, "it was not done", r->said);
-	for (unsigned k = 0; k < 5000 && (settled(r) == old || !runs(r, bin)); k++) // the one that has left may not have been waited for
+	for (unsigned k = 0; k < 5000 && (settled(r) == old || !runs(settled(r), bin)); k++) // the one that has left may not have been waited for
 		daemon_nap(1);
-	if (!runs(r, bin))
+	if (!runs(settled(r), bin))
 		return fail(r, "the worker is not the new program", bin);
 	if (!talk_moves(&r->t, 10000))
 		return fail(r, "no frame moves afterwards", "");
+	r->done++;
+	return true;
+}
+
+static bool keeper_goes_to(struct run *r, const char *bin)
+{
+	pid_t old = settled(r);
+	talk_mark(&r->t, 0);
+	if (upgrade(r, bin) != 0)
+		return fail(r, "it was not done", r->said);
+	if (!runs(r->t.bed.d.pid, bin))
+		return fail(r, "the keeper is not the new program", bin);
+	if (settled(r) != old)
+		return fail(r, "the worker is another one", bin);
+	if (!talk_moves(&r->t, 10000))
+		return fail(r, "no frame moves afterwards", "");
+	if (r->done % 5 == 4) {
+		talk_mark(&r->t, 0);
+		kill_one(old, SIGKILL);
+		for (unsigned k = 0; k < 5000 && settled(r) == old; k++)
+			daemon_nap(1);
+		if (!talk_moves(&r->t, 10000))
+			return fail(r, "no frame moves after a death", "");
+	}
 	r->done++;
 	return true;
 }
@@ -158,7 +190,8 @@ static void *upgrader(void *arg)
 			well = be_refused(r, r->other[i]);
 	for (unsigned i = 0; well && !r->crash && i < r->upgrades && !r->t.over; i++) {
 		unsigned at = (i + 1) % (r->n_others + 1);
-		well = go_to(r, at == 0 || r->refused ? r->bin : r->other[at - 1]);
+		const char *bin = at == 0 || r->refused ? r->bin : r->other[at - 1];
+		well = r->keeper ? keeper_goes_to(r, bin) : go_to(r, bin);
 	}
 	r->t.over = true;
 	return NULL;
@@ -173,7 +206,7 @@ static bool judge(struct run *r, const char *name)
 	       s.p50, s.p99, s.longest, r->t.wrong ? "; " : "", r->t.wrong ? r->t.wrong : "", r->failed[0] ? "; " : "", r->failed);
 	if (r->t.wrong != NULL || s.lost)
 		talk_tell(&r->t);
-	return r->t.wrong == NULL && !r->failed[0] && s.lost == 0 && s.most <= (r->crash ? TALK_BATCH : 0);
+	return r->t.wrong == NULL && !r->failed[0] && s.lost == 0 && s.most <= (r->crash ? TALK_BATCH : r->keeper ? TALK_BATCH * (r->done / 5) : 0);
 }
 
 static bool run(struct run *r, const char *name)
@@ -214,6 +247,7 @@ static bool run_points(const struct run *base)
 int main(int argc, char **argv)
 {
 	static struct run r = {.t.conf = {.ring_size = 256, .pairs = 1}, .upgrades = 50};
+	bool caught = false;
 	int i = 1;
 	for (; i < argc && argv[i][0] == '-'; i++) {
 		if (strcmp(argv[i], "--packed") == 0)
@@ -222,6 +256,10 @@ int main(int argc, char **argv)
 			r.t.log = true;
 		else if (strcmp(argv[i], "--refused") == 0)
 			r.refused = true;
+		else if (strcmp(argv[i], "--caught") == 0)
+			caught = true;
+		else if (strcmp(argv[i], "--keeper") == 0)
+			r.keeper = true;
 		else if (strcmp(argv[i], "--crash") == 0)
 			r.crash = true;
 		else if (strcmp(argv[i], "--upgrades") == 0 && i + 1 < argc)
@@ -230,7 +268,7 @@ int main(int argc, char **argv)
 			r.t.conf.pairs = (uint16_t)strtoul(argv[++i], NULL, 10);
 	}
 	if (argc - i < 3 || r.t.conf.pairs < 1 || r.t.conf.pairs > TALK_PAIRS) {
-		fprintf(stderr, "usage: keeper_upgrade [--upgrades N] [--packed] [--pairs N] [--log] [--refused|--crash] VRINGCTL VRINGD "
+		fprintf(stderr, "usage: keeper_upgrade [--upgrades N] [--packed] [--pairs N] [--log] [--caught] [--keeper|--refused|--crash] VRINGCTL VRINGD "
 				"OTHER[=REASON]...|POINT[=done|=refused]...\n");
 		return 2;
 	}
@@ -242,5 +280,5 @@ int main(int argc, char **argv)
 		if (strchr(r.other[k], '=') == NULL)
 			return 2;
 	signal(SIGPIPE, SIG_IGN);
-	return (r.crash ? run_points(&r) : run(&r, "")) ? 0 : 1;
+	return (r.crash ? run_points(&r) : run(&r, "")) == !caught ? 0 : 1;
 }

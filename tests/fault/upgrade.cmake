@@ -17,6 +17,9 @@ fault_test(keeper_upgrade keeper_upgrade 180 --upgrades 50 ${bins} $<TARGET_FILE
 fault_test(keeper_upgrade_packed keeper_upgrade 120 --upgrades 20 --packed ${bins} $<TARGET_FILE:vringd-crash>)
 fault_test(keeper_upgrade_log keeper_upgrade 120 --upgrades 20 --log --pairs 4 ${bins} $<TARGET_FILE:vringd-crash>)
 fault_test(keeper_upgrade_schema keeper_upgrade 120 --upgrades 20 ${bins} $<TARGET_FILE:vringd-step-adds>)
+foreach(bug drop repeat corrupt) # the oracle itself
+  fault_test(keeper_upgrade_sees_${bug} keeper_upgrade 60 --caught --upgrades 4 ${bins} $<TARGET_FILE:vringd-mutant-${bug}>)
+endforeach()
 fault_test(keeper_upgrade_refused keeper_upgrade 120 --refused --upgrades 1 ${bins}
   "$<TARGET_FILE:unfit-exits>=without saying whether it is fit" "$<TARGET_FILE:unfit-crashes>=without saying whether it is fit"
   "$<TARGET_FILE:unfit-hangs>=in time" "$<TARGET_FILE:unfit-garbles>=does not speak our language"
@@ -29,3 +32,13 @@ fault_test(keeper_upgrade_dies keeper_upgrade 240 --crash ${ctl} $<TARGET_FILE:v
   leave_asked=refused leave_sent=refused leave_told=refused leave_quiet leave_closed
   cand_told=refused cand_judged=refused cand_fit adopt_told=refused adopt_leased=refused adopt_opened=refused adopt_built=refused
   adopt_run=refused)
+
+# the keeper itself: another program in its place, and a service manager that keeps everything over a restart of the unit
+fault_test(keeper_upgrade_self keeper_upgrade 120 --keeper --upgrades 30 ${bins} $<TARGET_FILE:vringd-crash>)
+fault_test(keeper_upgrade_self_packed keeper_upgrade 120 --keeper --upgrades 10 --packed --log --pairs 4 ${bins} $<TARGET_FILE:vringd-crash>)
+fault_test(keeper_unit keeper_unit 180 --restarts 20 ${bin} $<TARGET_FILE:vringd-crash>)
+fault_test(keeper_unit_packed keeper_unit 180 --restarts 10 --packed --log --pairs 4 ${bin} $<TARGET_FILE:vringd-step-adds>)
+fault_test(keeper_unit_loses keeper_unit 60 --loses ${bin})
+fault_test(keeper_unit_watchdog keeper_unit 60 --watchdog ${bin})
+fault_test(keeper_unit_sees_no_store keeper_unit 60 --caught --restarts 2 ${bin})
+set_tests_properties(keeper_unit_sees_no_store PROPERTIES ENVIRONMENT FDSTORE=0)

@@ -23,6 +23,8 @@ void daemon_nap(unsigned ms)
 	nanosleep(&ts, NULL);
 }
 
+void (*daemon_in_child)(void);
+
 static void daemon_child(const struct daemon *d)
 {
 	const char *argv[DAEMON_MAX_ARGS + 6] = {d->bin, "--runtime-dir", d->run, "--state-dir", d->state};
@@ -34,6 +36,8 @@ static void daemon_child(const struct daemon *d)
 	if (fd < 0 || dup2(fd, 2) < 0 || dup2(fd, 1) < 0)
 		_exit(126);
 	close(fd);
+	if (daemon_in_child != NULL)
+		daemon_in_child();
 	execv(d->bin, (char *const *)(uintptr_t)argv);
 	_exit(127);
 }

@@ -18,6 +18,8 @@ struct daemon {
 	int status;                       // of waitpid, once it ended
 };
 
+// Called in the child of daemon_start and daemon_again before it becomes the daemon; NULL: nothing is.
+extern void (*daemon_in_child)(void);
 // Make the directories (below $TMPDIR or /tmp) and start bin with the NULL-ended args. False: errno.
 bool daemon_start(struct daemon *d, const char *bin, const char *const *args);
 // Start again on the same directories.
