@@ -25,6 +25,7 @@ _vringctl() {
 		events) list="--follow --since" ;;
 		wait) list="--timeout" ;;
 		store) list="--file" ;;
+		upgrade) list="--keeper" ;;
 		esac
 		list+=" --control --json --help --version"
 	elif ((n == 0)); then

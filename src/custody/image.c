@@ -197,16 +197,16 @@ static void take(struct buf *b, void *to, size_t n)
 
 static bool get(int fd, off_t *at, struct record *r, struct buf *b)
 {
-	b->at = 0;
+	b->at = b->n_fds = 0; // numbers that mean nothing yet are nobody's to close
 	b->bad = false;
 	if (pread(fd, r, sizeof(*r), *at) != (ssize_t)sizeof(*r) || r->n_fds > MAX_FDS || r->len > MAX_BODY)
 		return false;
 	*at += (off_t)sizeof(*r);
-	b->n_fds = r->n_fds;
 	b->len = r->len;
 	size_t ids = r->n_fds * sizeof(int);
 	if (pread(fd, b->fds, ids, *at) != (ssize_t)ids || pread(fd, b->body, r->len, *at + (off_t)ids) != (ssize_t)r->len)
 		return false;
+	b->n_fds = r->n_fds;
 	*at += (off_t)ids + (off_t)r->len;
 	return true;
 }
@@ -218,8 +218,8 @@ static bool get_keeper(struct custody_keeper *k, struct buf *b)
 	if (b->bad || b->n_fds < 2)
 		return false;
 	*k = (struct custody_keeper){ .life = body.life, .started_us = body.started_us, .died_us = body.died_us,
-				      .next_conn = body.next_conn, .worker = body.worker, .spoken = body.spoken, .pid = body.pid, .exe = b->fds[0],
-				      .sock = b->fds[1], .serving = body.serving, .hello_told = body.hello_told,
+				      .next_conn = body.next_conn, .worker = body.worker, .spoken = body.spoken, .pid = body.pid, .exe = fd_take(&b->fds[0]),
+				      .sock = fd_take(&b->fds[1]), .serving = body.serving, .hello_told = body.hello_told,
 				      .ready_told = body.ready_told };
 	return true;
 }
@@ -242,7 +242,7 @@ static bool get_name(struct custody *c, struct buf *b)
 static bool body_fits(const struct conn_body *d, const struct buf *b)
 {
 	const struct vu_frame *f = NULL;
-	return !b->bad && d->state < CONN_ENDING + 1 && memchr(d->port, '\0', sizeof(d->port)) && d->n_fds <= VU_MAX_FDS &&
+	return !b->bad && d->state > CONN_FREE && d->state <= CONN_ENDING && memchr(d->port, '\0', sizeof(d->port)) && d->n_fds <= VU_MAX_FDS &&
 	       d->n_half <= VU_MAX_FDS && d->n_kept <= KP_MAX_KEPT && d->kept_told <= d->n_kept && d->hdr.size <= VU_MAX_PAYLOAD &&
 	       d->have <= sizeof(f->head) + VU_MAX_PAYLOAD && d->out <= sizeof(f->out) &&
 	       b->n_fds == 1u + d->n_fds + d->n_half + d->n_kept;
@@ -316,11 +316,12 @@ enum err custody_load(struct custody *c, struct custody_keeper *k, int fd, custo
 		for (unsigned j = 0; ok && j < b.n_fds; j++)
 			b.fds[j] = b.fds[j] >= 0 ? at_fn(arg, b.fds[j]) : -1;
 		if (ok && r.kind == KEEPER)
-			ok = known = get_keeper(k, &b);
+			ok = !known && (known = get_keeper(k, &b));
 		else if (ok && r.kind == NAME)
 			ok = get_name(c, &b);
 		else if (ok)
 			ok = r.kind == CONN && get_conn(c, &b);
+		fd_reset_all(b.fds, b.n_fds); // what nobody took
 	}
 	return ok && known ? OK : refuse(why, "the image of what is kept is damaged");
 }
