@@ -233,10 +233,20 @@ static uint64_t daemon_sum_of(pid_t pid, daemon_task_fn *fn)
 	return sum;
 }
 
+// Of a process and of all that it has started: keeper, worker, whoever stands by.
+static uint64_t daemon_sum_tree(pid_t pid, daemon_task_fn *fn)
+{
+	pid_t child[8];
+	uint64_t sum = daemon_sum_of(pid, fn);
+	unsigned n = daemon_children(pid, child, 8);
+	for (unsigned i = 0; i < n; i++)
+		sum += daemon_sum_tree(child[i], fn);
+	return sum;
+}
+
 static uint64_t daemon_sum(const struct daemon *d, daemon_task_fn *fn)
 {
-	pid_t worker = daemon_worker(d);
-	return daemon_sum_of(d->pid, fn) + (worker > 0 && worker != d->pid ? daemon_sum_of(worker, fn) : 0);
+	return d->pid > 0 ? daemon_sum_tree(d->pid, fn) : 0;
 }
 
 // The number behind the first of `keys` in a file of "key: number" lines, added up over all keys.

@@ -36,7 +36,7 @@ pid_t daemon_worker(const struct daemon *d); // of a daemon with a keeper the on
 pid_t daemon_standby(const struct daemon *d); // the process that waits for the worker's death; -1: there is none now
 // Of keeper and worker together.
 int daemon_fds(const struct daemon *d);           // -1: unknown
-uint64_t daemon_cpu_us(const struct daemon *d);   // run time of all threads
+uint64_t daemon_cpu_us(const struct daemon *d);   // run time of all threads, these two also of all other processes of it
 uint64_t daemon_switches(const struct daemon *d); // voluntary and not, of all threads
 uint64_t daemon_rss_kb(const struct daemon *d);
 // What it has written to stderr since offset *from, which moves on. malloc'ed; "" if nothing.
