@@ -257,7 +257,8 @@ static void fill(struct worker *w, struct fast *f, struct bucket *b, unsigned li
 	struct gwrite_used used[DP_BATCH];
 	unsigned n = 0;
 	b->bytes = 0;
-	in_hand(w, b->q, b->ring);
+	if (f->n_buckets != 1) // else it has been since reserve
+		in_hand(w, b->q, b->ring);
 	if (f->n_buckets == 1) { // all in a row
 		gwrite_frames(b->ring, f->to, limit);
 		for (; n < limit; n++) {
