@@ -25,6 +25,11 @@ void hang_wake(struct hang *h, uint64_t now_us)
 	h->looked_us = now_us;
 }
 
+void hang_hurry(struct hang *h)
+{
+	h->hurry = HANG_HURRY_FOR;
+}
+
 uint64_t hang_due(const struct hang *h, uint64_t since_us)
 {
 	if (!h->watching && !since_us)
@@ -95,12 +100,13 @@ bool hang_look(struct hang *h, struct flight_page *f, pid_t pid, uint64_t since_
 	}
 	// Others may be waiting for the one that is to blame: it is rather one that runs than one that sleeps, and rather a data thread
 	// than the control thread.
-	unsigned most = 0;
+	unsigned most = 0, enough = h->hurry ? HANG_HURRY_LOOKS : HANG_LOOKS;
+	h->hurry -= h->hurry > 0;
 	for (unsigned i = 0; i < FLIGHT_SLOTS; i++) {
 		unsigned looks = h->thread[i].looks, rank = 0;
-		if (state[i] == 'R' && looks >= HANG_LOOKS && ran[i] >= HANG_RAN_MS * UINT64_C(1000000))
+		if (state[i] == 'R' && looks >= enough && ran[i] >= HANG_RAN_MS * UINT64_C(1000000))
 			rank = atomic_load(&f->thread[i].awake) == FLIGHT_WAITS ? 1 : 3;
-		else if (state[i] != 'R' && state[i] != ' ' && looks >= (state[i] == 'D' ? 5 : 1) * HANG_LOOKS && !starved)
+		else if (state[i] != 'R' && state[i] != ' ' && looks >= (state[i] == 'D' ? 5 : 1) * enough && !starved)
 			rank = 2;
 		if (rank > most) {
 			most = rank;

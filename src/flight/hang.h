@@ -18,6 +18,8 @@
 #define HANG_LOOK_US UINT64_C(200000)
 #define HANG_LOOKS 9u // with the one that found it so: 2 s
 #define HANG_RAN_MS 200u
+#define HANG_HURRY_LOOKS 2u // in place of HANG_LOOKS, while a guest's memory waits to be let go: 0.6 s
+#define HANG_HURRY_FOR 10u // looks
 #define HANG_DYING_LOOKS 50u // 10 s, and a core that is not written by then is not waited for
 
 struct hang {
@@ -26,6 +28,7 @@ struct hang {
 	uint64_t looked_us;
 	int slot; // the one that stands still; -1: none
 	unsigned dying; // looks that found it dying
+	unsigned hurry; // looks to come for which fewer are enough
 	struct {
 		uint64_t key; // what changes as it gets on
 		uint64_t ran_ns; // at the first look that found it so
@@ -35,6 +38,8 @@ struct hang {
 
 void hang_reset(struct hang *h); // another worker
 void hang_wake(struct hang *h, uint64_t now_us); // a data thread woke, and nobody watched
+// A front end has gone: the worker holds its guest's memory, and one that stands still holds it on.
+void hang_hurry(struct hang *h);
 // When to look next; 0: nothing is under way. since_us: when the oldest message that is out was given to the worker, 0: none.
 uint64_t hang_due(const struct hang *h, uint64_t since_us);
 // A look. True: h->slot stands still; -1: all of it dies of a fatal signal, and does not come to an end. The control thread is judged while

@@ -206,6 +206,8 @@ void conn_ready(struct keeper *k, struct conn *c, bool over)
 {
 	struct why why;
 	c->gone |= over;
+	if (over)
+		hang_hurry(&k->hang);
 	if (over && k->stopped_us)
 		k->stopped_us = 1; // the worker has this guest's memory mapped, and nobody can tell it
 	if (c->state == CONN_IDLE)

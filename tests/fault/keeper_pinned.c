@@ -84,7 +84,7 @@ static bool settled(struct scene *s, int fds)
 	return false;
 }
 
-enum how { SERVING, STOPPED, STOPPED_BUSY, FAILING, DIES };
+enum how { SERVING, STOPPED, STOPPED_BUSY, LOOPING, FAILING, DIES };
 
 // A guest comes on port a3, all of its memory touched on both sides, and goes away just then.
 static void pinned(struct scene *s, enum how how)
@@ -108,8 +108,12 @@ static void pinned(struct scene *s, enum how how)
 		kill_one(worker, SIGSTOP);
 		daemon_nap(50);
 	}
-	if (how == STOPPED_BUSY)
+	if (how == LOOPING)
+		poison_set(s, "message a3 1 loop");
+	if (how == STOPPED_BUSY || how == LOOPING)
 		fe_send(fe, 1, 0, NULL, 0, NULL, 0);
+	if (how == LOOPING)
+		daemon_nap(50);
 	uint64_t from = clock_boot_us();
 	fe_free(fe);
 	while (holds(&st) > 0 && clock_boot_us() < from + 10000000)
@@ -124,6 +128,7 @@ static void pinned(struct scene *s, enum how how)
 static void run_serving(struct scene *s) { pinned(s, SERVING); }
 static void run_stopped(struct scene *s) { pinned(s, STOPPED); }
 static void run_stopped_busy(struct scene *s) { pinned(s, STOPPED_BUSY); }
+static void run_looping(struct scene *s) { pinned(s, LOOPING); }
 static void run_dies(struct scene *s) { pinned(s, DIES); }
 static void run_failing(struct scene *s) { pinned(s, FAILING); }
 
@@ -145,7 +150,8 @@ static const struct {
 	const char *name, *plan; // of VRINGD_CRASH
 	void (*run)(struct scene *s);
 } rows[] = {
-	{"serving", "", run_serving}, {"stopped", "", run_stopped}, {"stopped, a message out", "", run_stopped_busy}, {"dies", "", run_dies},
+	{"serving", "", run_serving}, {"stopped", "", run_stopped}, {"stopped, a message out", "", run_stopped_busy}, {"in a loop", "", run_looping},
+	{"dies", "", run_dies},
 	{"failing to start",
 	 "1:adopt_told:1,2:adopt_told:1,3:adopt_told:1,4:adopt_told:1,5:adopt_told:1,6:adopt_told:1,7:adopt_told:1,8:adopt_told:1,9:adopt_told:1",
 	 run_failing},
