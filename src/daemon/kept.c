@@ -8,9 +8,12 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "base/brisk.h"
+#include "base/clock.h"
 #include "base/crash.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "flight/flight.h"
 #include "loop/loop.h"
 
 #define BUDGET 64 // packets per turn
@@ -37,6 +40,7 @@ struct kept {
 	void (*on_leave)(void *arg);
 	void *leave_arg;
 	struct kp_packet in;
+	struct brisk brisk;
 };
 
 bool kept_wanted(void)
@@ -168,13 +172,18 @@ static void on_ready(void *arg, int fd, int ready)
 	struct kept *k = arg;
 	struct why why = { "" };
 	(void)ready;
-	for (unsigned i = 0; i < BUDGET; i++) {
+	for (unsigned i = 0; i < BUDGET;) {
 		enum err e = kp_recv(fd, &k->in, false, &why);
+		if (e == AGAIN && brisk_again(&k->brisk))
+			continue;
 		if (e == AGAIN)
 			return;
 		if (e != OK)
 			orphaned();
 		on_packet(k, &k->in);
+		if (k->in.head.type == KP_MESSAGE) // the next one mostly comes soon
+			brisk_expect(&k->brisk, clock_boot_us(), flight_busy(flight_page()));
+		i++;
 	}
 }
 

@@ -98,6 +98,14 @@ static inline void flight_waits(struct flight_thread *t, bool waits)
 {
 	atomic_store_explicit(&t->awake, waits ? FLIGHT_WAITS : 1, memory_order_relaxed);
 }
+// A data thread is awake: it has a CPU, or wants one.
+static inline bool flight_busy(const struct flight_page *page)
+{
+	uint32_t any = 0;
+	for (unsigned i = 0; i < FLIGHT_THREADS; i++)
+		any |= atomic_load_explicit(&page->thread[i].awake, memory_order_relaxed);
+	return any != 0;
+}
 static inline void flight_asleep(struct flight_thread *t)
 {
 	atomic_store_explicit(&t->at, 0, memory_order_relaxed);

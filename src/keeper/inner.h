@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include "base/brisk.h"
 #include "base/crash.h"
 #include "custody/home.h"
 #include "flight/blame.h"
@@ -30,6 +31,7 @@ struct keeper {
 	int spare; // given up for a moment to turn a front end away when no other descriptor is left
 	// the worker
 	uint64_t spawned_us, respawn_us, abort_us;
+	struct brisk brisk; // a message was passed on, or is done: mostly something follows
 	int status;
 	uint64_t stopped_us; // it was stopped by a signal and not continued; 0: it was not
 	bool ever_served, ending, ended, hup;

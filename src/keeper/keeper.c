@@ -185,7 +185,10 @@ int keeper_run(char **argv)
 		child_start(&k);
 	while (!(k.ended && !k.me.pid)) {
 		uint64_t beat = notify_beat_due(), next = child_deadline(&k);
-		int n = epoll_wait(k.ep, ev, MAX_EVENTS, until(!next || (beat && beat < next) ? beat : next, clock_boot_us()));
+		int ms = brisk_now(&k.brisk) ? 0 : until(!next || (beat && beat < next) ? beat : next, clock_boot_us());
+		int n = epoll_wait(k.ep, ev, MAX_EVENTS, ms);
+		if (n == 0)
+			brisk_again(&k.brisk);
 		for (int i = 0; i < n; i++)
 			on_event(&k, &ev[i]);
 		uint64_t due = child_deadline(&k), now = clock_boot_us();

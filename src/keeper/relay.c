@@ -118,6 +118,7 @@ static void send_message(struct keeper *k, struct conn *c)
 		return;
 	c->state = CONN_SENT;
 	c->sent_us = clock_boot_us();
+	brisk_expect(&k->brisk, c->sent_us, flight_busy(k->flight));
 	child_crash(k, CRASH_keep_sent);
 }
 
@@ -248,6 +249,7 @@ void conn_done(struct keeper *k, const struct kp_packet *p)
 	c->hang_up = (p->head.flags & KP_HANG_UP) != 0;
 	c->behind = (p->head.flags & KP_BEHIND) != 0;
 	c->deaths = 0;
+	brisk_expect(&k->brisk, clock_boot_us(), flight_busy(k->flight));
 	struct why why;
 	enum err e = d.reply_len ? vu_frame_send(&c->frame, c->fd, d.reply, d.reply_len, &why) : OK;
 	if (e == OK) {
