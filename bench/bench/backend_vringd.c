@@ -68,9 +68,12 @@ static void args_of(struct backend *b, const struct need *n, struct args *a)
 	for (unsigned i = 1; i < b->opts->n_cpus && len < sizeof(cpus); i++)
 		len += (size_t)snprintf(cpus + len, sizeof(cpus) - len, "%s%d", i > 1 ? "," : "", b->opts->cpu[i]);
 	arg(a, "%s", cpus);
+	char macs[40] = "";
+	if (b->opts->flows > 64) // of more addresses than a port may have, the rest is flooded, and at a limited rate
+		snprintf(macs, sizeof(macs), ",max-macs=%u", b->opts->flows);
 	for (unsigned i = 0; i < n->ports; i++) {
 		arg(a, "--port");
-		arg(a, "vhost-user,id=p%u%s", i, n->packed ? ",packed=on" : "");
+		arg(a, "vhost-user,id=p%u%s%s", i, n->packed ? ",packed=on" : "", macs);
 		snprintf(b->sock[i], sizeof(b->sock[i]), "%s/run/p%u.sock", b->dir, i);
 	}
 	if (n->sink) {
