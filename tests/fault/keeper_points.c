@@ -173,7 +173,7 @@ static void end(struct points *p, struct step *s)
 			    crash_name(t.planned[fired]));
 	unsigned taken = p->page->passes[CRASH_msg_taken] - p->cur.passes[CRASH_msg_taken];
 	if (t.n == 1 && p->cur.names && (t.planned[0] == CRASH_msg_committed || t.planned[0] == CRASH_msg_applied) && taken != 1)
-		points_fail(p, "it was committed, and done again");
+		points_fail(p, "it was committed, and done again: taken %u times, %u deaths", taken, fired);
 	if (t.n != 0 && s->kind == STEP_MESSAGE && p->live && !p->silent)
 		look_for_calls(p);
 }
