@@ -1,6 +1,7 @@
 #include "driver/gmem.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/memfd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,9 +19,13 @@ static uint64_t gmem_round_huge(uint64_t n)
 	return (n + GMEM_HUGE_PAGE - 1) / GMEM_HUGE_PAGE * GMEM_HUGE_PAGE;
 }
 
-static bool gmem_region_open(struct gmem_region *r, bool huge)
+// with: whose file it shares; NULL: it has its own.
+static bool gmem_region_open(struct gmem_region *r, const struct gmem_region *with, bool huge)
 {
-	r->fd = memfd_create("guest", MFD_CLOEXEC | (huge ? MFD_HUGETLB | MFD_HUGE_2MB : 0));
+	if (with != NULL)
+		r->fd = fcntl(with->fd, F_DUPFD_CLOEXEC, 3);
+	else
+		r->fd = memfd_create("guest", MFD_CLOEXEC | (huge ? MFD_HUGETLB | MFD_HUGE_2MB : 0));
 	if (r->fd < 0 || ftruncate(r->fd, (off_t)(r->offset + r->size)) != 0)
 		return false;
 	void *p = mmap(NULL, r->size, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, (off_t)r->offset);
@@ -50,13 +55,14 @@ struct gmem *gmem_new(const struct gmem_conf *conf)
 		r->uaddr = GMEM_UADDR_FIRST + (VU_MAX_REGIONS - i) * GMEM_UADDR_STEP; // descending: not the order of gpa
 		r->offset = offset;
 		m->n++;
-		if (!gmem_region_open(r, conf->huge)) {
+		if (!gmem_region_open(r, conf->one_file && i > 0 ? &m->region[0] : NULL, conf->huge)) {
 			int why = errno;
 			gmem_free(m);
 			errno = why;
 			return NULL;
 		}
 		gpa += bytes + conf->gap;
+		offset += conf->one_file ? bytes : 0;
 	}
 	return m;
 }

@@ -25,6 +25,7 @@ struct gmem_conf {
 	uint64_t first_gpa;    // 0: 1 MiB
 	uint64_t gap;          // between regions in guest-physical space, a multiple of a page
 	uint64_t file_offset;  // where each region starts in its file, a multiple of a page
+	bool one_file;         // all regions lie one behind the other in one memfd, of which each has a descriptor of its own, as QEMU's do
 	bool huge;             // on hugepages of 2 MiB; region_bytes and file_offset are rounded up to them
 };
 

@@ -34,6 +34,13 @@ uint64_t clock_wall_us(void)
 	return us_of(CLOCK_REALTIME);
 }
 
+int clock_poll_ms(uint64_t due_us, uint64_t now_us)
+{
+	if (!due_us)
+		return -1;
+	return due_us > now_us ? (int)((due_us - now_us + 999) / 1000) : 0;
+}
+
 const char *clock_boot_id(void)
 {
 	static char id[37];

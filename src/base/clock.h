@@ -12,6 +12,8 @@ uint32_t clock_coarse_s(void);
 uint64_t clock_coarse_us(void);
 // Wall time in microseconds since 1970, for what people read.
 uint64_t clock_wall_us(void);
+// What poll(2) wants to hear for that due time, rounded up; 0 is due never: -1.
+int clock_poll_ms(uint64_t due_us, uint64_t now_us);
 // This boot's id (36 characters and a NUL); "unknown" where the kernel does not say.
 const char *clock_boot_id(void);
 

@@ -1,5 +1,6 @@
 #include "custody/custody.h"
 
+#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -133,8 +134,10 @@ static void all_ones(int fd, uint64_t offset, uint64_t bytes)
 	memset(ones, 0xff, sizeof(ones));
 	while (bytes) {
 		ssize_t n = pwrite(fd, ones, bytes < sizeof(ones) ? (size_t)bytes : sizeof(ones), (off_t)offset);
-		if (n <= 0)
+		if (n <= 0) {
+			log_err("keeper: a dirty log can't be filled: %s; the front end may miss pages", strerror(errno));
 			return;
+		}
 		offset += (uint64_t)n;
 		bytes -= (uint64_t)n;
 	}

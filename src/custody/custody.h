@@ -29,6 +29,7 @@ struct kept {
 struct conn {
 	enum conn_state state;
 	bool told; // the present worker knows it
+	bool watched; // by the present keeper
 	bool hang_up; // when the reply is out
 	bool gone; // the front end is; what it sent before is done all the same, if there is a worker
 	bool clean;

@@ -12,7 +12,7 @@ enum home home_load(struct custody *c, struct custody_keeper *k);
 // Be that program, with all of it. Comes back if it can't be: nothing has changed.
 void home_exec(const struct custody *c, const struct custody_keeper *k, int exe, char **argv);
 bool home_has_store(void); // there is a service manager, and it does not say that it keeps nothing
-void home_store(const struct custody *c, const struct custody_keeper *k); // and wait until it has it
+void home_store(const struct custody *c, const struct custody_keeper *k); // and wait until it has it; a failure is logged
 // What was loaded from there serves: nobody will have to begin with it once more.
 void home_unstore(void);
 

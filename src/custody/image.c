@@ -50,6 +50,7 @@ struct buf {
 	uint8_t body[MAX_BODY];
 	uint32_t len, at; // at: of reading
 	bool bad;
+	const int *same;
 };
 
 static void add(struct buf *b, const void *from, size_t n)
@@ -72,8 +73,11 @@ static bool write_all(int fd, const void *from, size_t n)
 	return n == 0 || write(fd, from, n) == (ssize_t)n; // a memfd takes all of it, or has no memory
 }
 
-static bool put(int fd, enum kind kind, const struct buf *b)
+static bool put(int fd, enum kind kind, struct buf *b)
 {
+	for (unsigned i = 0; b->same && i < b->n_fds; i++)
+		if (b->fds[i] >= 0 && b->fds[i] < CUSTODY_SAME_MAX)
+			b->fds[i] = b->same[b->fds[i]];
 	struct record r = { .kind = (uint16_t)kind, .n_fds = (uint16_t)b->n_fds, .len = b->len };
 	return !b->bad && write_all(fd, &r, sizeof(r)) && write_all(fd, b->fds, b->n_fds * sizeof(int)) && write_all(fd, b->body, b->len);
 }
@@ -132,12 +136,13 @@ static bool put_conn(int fd, const struct conn *c, struct buf *b)
 	return put(fd, CONN, b);
 }
 
-enum err custody_save(const struct custody *c, const struct custody_keeper *k, int *out, struct why *why)
+enum err custody_save(const struct custody *c, const struct custody_keeper *k, const int *same, int *out, struct why *why)
 {
 	static struct buf b;
 	struct head h = { .magic = MAGIC, .version = VERSION, .records = 1 };
 	int fd = memfd_create("vringd-image", MFD_CLOEXEC);
 	b.bad = false;
+	b.same = same;
 	bool ok = fd >= 0 && lseek(fd, sizeof(h), SEEK_SET) >= 0 && put_keeper(fd, k, &b);
 	for (unsigned i = 0; ok && i < CUSTODY_MAX_NAMES; i++)
 		if (c->name[i].fd >= 0) {
@@ -289,6 +294,8 @@ static bool get_conn(struct custody *c, struct buf *b)
 		take(b, f->payload, d.have - sizeof(f->head));
 	f->out_len = d.out;
 	take(b, f->out, d.out);
+	if (d.have >= sizeof(f->head) && (f->head.hdr.size > VU_MAX_PAYLOAD || d.have >= sizeof(f->head) + f->head.hdr.size))
+		return false; // it would have been a whole message
 	if (b->bad)
 		return false;
 	if (!lost)

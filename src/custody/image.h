@@ -16,8 +16,10 @@ struct custody_keeper { // what the keeper knows beside
 	bool serving, hello_told, ready_told; // what it has said and heard
 };
 
-enum err custody_save(const struct custody *c, const struct custody_keeper *k, int *fd, struct why *why);
-// Into an empty custody. at: the descriptor that had that number, -1: it is lost; it is called once for each. A connection of which one is lost is
+// same: of each descriptor's number the one to write in its place; it has CUSTODY_SAME_MAX. NULL: they are written as they are.
+#define CUSTODY_SAME_MAX 65536
+enum err custody_save(const struct custody *c, const struct custody_keeper *k, const int *same, int *fd, struct why *why);
+// Into an empty custody. at: the descriptor that had that number, -1: it is lost; it is called once for each place where it stands in the image. A connection of which one is lost is
 // closed, its log filled first. REFUSED: it is no image, or one of another version; what was loaded by then is to be thrown away.
 typedef int custody_at_fn(void *arg, int number);
 enum err custody_load(struct custody *c, struct custody_keeper *k, int fd, custody_at_fn *at, void *arg, struct why *why);

@@ -21,7 +21,7 @@
 #define KEPT_STANDING ":standing" // how connections stand with their ports
 #define KEPT_LEASE ":lease" // who may touch rings
 #define KEPT_UPGRADE ":upgrade" // how many upgrades there were, and whether one is under way
-#define KEPT_CONFIG ":config" // what was read from configuration files
+#define KEPT_CONFIG KP_CONFIG
 #define KEPT_CONTROL ":control" // where vringctl connects
 
 struct kept;

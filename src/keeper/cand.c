@@ -35,6 +35,7 @@ void cand_end(struct keeper *k)
 {
 	if (k->cand.pid)
 		kill_one(k->cand.pid, SIGKILL);
+	k->hup &= !k->me.serving; // the worker that stays has had it
 	forget(&k->cand);
 }
 
@@ -46,6 +47,7 @@ void cand_status(struct keeper *k, int status)
 		return;
 	if (WIFSIGNALED(status))
 		log_warn("keeper: candidate %d died of signal %d (%s)", (int)k->cand.pid, WTERMSIG(status), strsignal(WTERMSIG(status)));
+	k->hup &= !k->me.serving;
 	forget(&k->cand); // the worker sees the end of the pair
 }
 
@@ -54,7 +56,7 @@ static void tell_self(struct keeper *k)
 {
 	struct why why;
 	int image = -1;
-	if (custody_save(&k->held, &k->me, &image, &why) != OK || !child_hello(k, k->cand.sock, KP_KEEPER) ||
+	if (custody_save(&k->held, &k->me, NULL, &image, &why) != OK || !child_hello(k, k->cand.sock, KP_KEEPER) ||
 	    kp_tell(k->cand.sock, KP_NAMED, 0, KP_IMAGE, image, &why) != OK || kp_tell(k->cand.sock, KP_READY, 0, "", -1, &why) != OK)
 		cand_end(k);
 	fd_reset(&image);

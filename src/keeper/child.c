@@ -1,5 +1,6 @@
 // The worker: started, told, listened to, and followed by another when it dies.
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -88,12 +89,6 @@ bool child_hello(struct keeper *k, int sock, enum kp_role role)
 	return kp_send(sock, &h, &b, NULL, false, &why) == OK;
 }
 
-static bool tell_ready(struct keeper *k)
-{
-	struct why why;
-	return kp_tell(k->me.sock, KP_READY, 0, "", -1, &why) == OK;
-}
-
 static void set_blocked(struct keeper *k, bool blocked)
 {
 	if (k->blocked != blocked && !k->deaf)
@@ -109,13 +104,14 @@ void child_tell_one(struct keeper *k, struct conn *c)
 
 void child_tell(struct keeper *k)
 {
+	struct why why;
 	if (!k->me.pid || k->deaf)
 		return;
 	k->me.hello_told = k->me.hello_told || child_hello(k, k->me.sock, KP_WORKER);
 	bool all = k->me.hello_told && names_tell(k) && cand_tell(k);
 	for (unsigned i = 0; all && i < k->held.top; i++)
 		all = conn_tell(k, &k->held.conn[i]);
-	k->me.ready_told = k->me.ready_told || (all && tell_ready(k));
+	k->me.ready_told = k->me.ready_told || (all && kp_tell(k->me.sock, KP_READY, 0, "", -1, &why) == OK);
 	set_blocked(k, !all || !k->me.ready_told);
 }
 
@@ -150,9 +146,10 @@ static void on_serving(struct keeper *k)
 		log_info("keeper: worker %d serves, %llu us after the last one's %s", (int)k->me.pid, (unsigned long long)(now - k->me.died_us),
 			 k->next_exe >= 0 ? "leaving" : "death");
 	cand_serves(k);
-	home_unstore();
 	snprintf(text, sizeof(text), "READY=1\nMAINPID=%d", (int)getpid());
 	notify_say(text);
+	home_unstore();
+	conn_watch_all(k);
 	k->me.serving = k->ever_served = true;
 	k->failed_starts = 0;
 	for (unsigned i = 0; i < k->held.top; i++)
@@ -202,11 +199,12 @@ static void on_packet(struct keeper *k, struct kp_packet *p)
 		cand_start(k, fd_take(&p->fds[0]), (p->head.flags & KP_SELF) != 0);
 		break;
 	case KP_LEAVE:
-		if (!k->storing)
+		if (!k->ending)
 			cand_take_over(k);
 		break;
 	case KP_EXEC:
-		cand_exec(k);
+		if (!k->ending && !k->reaped)
+			cand_exec(k);
 		break;
 	default:
 		log_err("keeper: the worker says %u, which means nothing", p->head.type);
@@ -214,10 +212,10 @@ static void on_packet(struct keeper *k, struct kp_packet *p)
 	kp_drop(p);
 }
 
-void child_read(struct keeper *k)
+void child_read(struct keeper *k, unsigned most)
 {
 	struct why why;
-	while (k->me.sock >= 0 && kp_recv(k->me.sock, &k->in, false, &why) == OK)
+	while (most-- && k->me.sock >= 0 && kp_recv(k->me.sock, &k->in, false, &why) == OK)
 		on_packet(k, &k->in);
 }
 
@@ -245,7 +243,7 @@ static void on_status(struct keeper *k, int status)
 		return;
 	}
 	k->reaped = true;
-	child_read(k); // what it said before it died counts
+	child_read(k, UINT_MAX); // what it said before it died counts
 	if (k->me.pid != pid)
 		return; // it had left
 	k->status = status;
@@ -312,7 +310,7 @@ uint64_t child_deadline(const struct keeper *k)
 	if (k->abort_us)
 		return k->abort_us + KEEPER_ABORT_US;
 	if (k->ending)
-		return k->storing ? k->ending_us + KEEPER_STOP_US : 0;
+		return k->ending_us + (k->storing ? KEEPER_STOP_US : KEEPER_END_US);
 	uint64_t due = k->stopped_us ? k->stopped_us + KEEPER_STOP_US : k->me.serving ? 0 : k->spawned_us + KEEPER_START_US;
 	uint64_t look = hang_due(&k->hang, k->me.serving ? oldest(k) : k->spawned_us);
 	return !due || (look && look < due) ? look : due;

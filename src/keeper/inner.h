@@ -13,6 +13,8 @@
 
 #define KEEPER_STOP_US UINT64_C(2000000) // a worker that was stopped and not continued
 #define KEEPER_START_US UINT64_C(20000000) // a worker that does not serve after this
+#define KEEPER_END_US UINT64_C(10000000) // a worker that was told to end
+#define KEEPER_PACKETS 256u // of a worker that talks without end, before others are looked at
 #define KEEPER_ABORT_US UINT64_C(500000) // from SIGABRT to SIGKILL
 
 // A program that was started beside the worker and may take its place.
@@ -45,6 +47,7 @@ struct keeper {
 	struct blame_page *blame;
 	struct hang hang;
 	struct custody held;
+	enum home home; // where all of it came from
 	bool storing; // when the worker is gone, connections go into the service manager's store
 	uint64_t ending_us; // SIGTERM came
 	struct kp_packet in;
@@ -62,7 +65,7 @@ void child_again(struct keeper *k);
 bool child_hello(struct keeper *k, int sock, enum kp_role role);
 void child_tell(struct keeper *k); // what the present worker has not heard yet, as far as there is room
 void child_tell_one(struct keeper *k, struct conn *c); // the same of one connection
-void child_read(struct keeper *k); // what it says
+void child_read(struct keeper *k, unsigned most); // what it says, that many packets
 uint64_t child_deadline(const struct keeper *k); // 0: nothing runs out
 void child_overdue(struct keeper *k, uint64_t now);
 
@@ -80,7 +83,7 @@ bool cand_stand_in(struct keeper *k); // it has died; false: nobody stands by
 void cand_serves(struct keeper *k); // what took over, if that is how the worker came, is what is started from now on
 
 // relay.c
-void conn_watch_again(struct keeper *k); // all of them, which another keeper has watched
+void conn_watch_all(struct keeper *k); // those that another keeper has watched
 void conn_accept(struct keeper *k, struct name *n);
 void conn_open(struct keeper *k, const char *port, int fd); // takes fd
 void conn_ready(struct keeper *k, struct conn *c, bool over);

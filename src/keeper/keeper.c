@@ -22,7 +22,9 @@
 
 void keeper_watch(struct keeper *k, int fd, enum keeper_watch kind, unsigned index, uint32_t events, bool add)
 {
-	struct epoll_event ev = { .events = events, .data.u64 = (uint64_t)kind << 32 | index };
+	// whose event it was when it comes: a connection's place may be another's by then
+	uint32_t whose = kind == WATCH_CONN ? (uint32_t)k->held.conn[index].id : kind == WATCH_WORKER ? k->me.worker : 0;
+	struct epoll_event ev = { .events = events, .data.u64 = (uint64_t)kind << 56 | (uint64_t)index << 32 | whose };
 	if (epoll_ctl(k->ep, add ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &ev) != 0)
 		log_err("keeper: a descriptor can't be watched: %s", strerror(errno));
 }
@@ -47,7 +49,7 @@ static bool init_pages(struct keeper *k)
 	return true;
 }
 
-static bool init(struct keeper *k, char **argv, enum home *home)
+static bool init(struct keeper *k, char **argv)
 {
 	struct rlimit r;
 	sigset_t set;
@@ -67,8 +69,11 @@ static bool init(struct keeper *k, char **argv, enum home *home)
 	sigaddset(&set, SIGHUP);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	k->me.exe = -1;
-	*home = home_load(&k->held, &k->me);
-	k->me.worker += *home == HOME_STORE;
+	k->home = home_load(&k->held, &k->me);
+	if (k->home == HOME_STORE) { // the unit was restarted: with the configuration that there is now
+		k->me.worker++;
+		custody_drop(&k->held, KP_CONFIG);
+	}
 	if (k->me.exe < 0)
 		k->me.exe = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	k->ep = epoll_create1(EPOLL_CLOEXEC);
@@ -80,8 +85,15 @@ static bool init(struct keeper *k, char **argv, enum home *home)
 	}
 	keeper_watch(k, k->signals, WATCH_SIGNALS, 0, EPOLLIN, true);
 	names_watch(k);
-	conn_watch_again(k);
+	if (k->home != HOME_STORE) // those wait until a worker serves: what we had read by then would be lost with us
+		conn_watch_all(k);
 	return init_pages(k);
+}
+
+// All of it is still with the service manager, and has not changed: it is for the next start to find.
+static bool untouched(const struct keeper *k)
+{
+	return k->home == HOME_STORE && !k->ever_served;
 }
 
 static void on_signal(struct keeper *k, int signo)
@@ -96,10 +108,11 @@ static void on_signal(struct keeper *k, int signo)
 			kill_one(k->me.pid, SIGHUP);
 		else
 			k->hup = true;
+		k->hup |= k->cand.pid && !k->cand.standby; // it has heard of the configuration as it was
 		break;
 	default: // it ends in order, and so do we
 		notify_say("STOPPING=1");
-		k->storing = k->me.life && home_has_store(); // where the connections stay
+		k->storing = k->me.life && !untouched(k) && home_has_store(); // where the connections stay
 		k->ending = true;
 		k->ending_us = clock_boot_us();
 		if (!k->me.pid)
@@ -113,17 +126,18 @@ static void on_signal(struct keeper *k, int signo)
 
 static void on_event(struct keeper *k, const struct epoll_event *ev)
 {
-	unsigned index = (unsigned)ev->data.u64;
+	unsigned index = (unsigned)(ev->data.u64 >> 32) & 0xffffff;
+	uint32_t whose = (uint32_t)ev->data.u64;
 	struct signalfd_siginfo si;
-	switch ((enum keeper_watch)(ev->data.u64 >> 32)) {
+	switch ((enum keeper_watch)(ev->data.u64 >> 56)) {
 	case WATCH_SIGNALS:
 		while (read(k->signals, &si, sizeof(si)) == (ssize_t)sizeof(si))
 			on_signal(k, (int)si.ssi_signo);
 		break;
 	case WATCH_WORKER:
-		if (index == k->me.worker)
-			child_read(k);
-		if (index != k->me.worker)
+		if (whose == k->me.worker)
+			child_read(k, KEEPER_PACKETS);
+		if (whose != k->me.worker)
 			break; // of one that died or left in this very turn
 		if ((ev->events & EPOLLHUP) && k->me.sock >= 0) { // SIGCHLD tells the rest
 			k->deaf = true;
@@ -140,24 +154,21 @@ static void on_event(struct keeper *k, const struct epoll_event *ev)
 			conn_accept(k, &k->held.name[index]);
 		break;
 	case WATCH_CONN:
-		conn_ready(k, &k->held.conn[index], (ev->events & (EPOLLHUP | EPOLLRDHUP | EPOLLERR)) != 0);
+		if (k->held.conn[index].state != CONN_FREE && (uint32_t)k->held.conn[index].id == whose)
+			conn_ready(k, &k->held.conn[index], (ev->events & (EPOLLHUP | EPOLLRDHUP | EPOLLERR)) != 0);
 		break;
 	}
 }
 
-static int until(uint64_t due, uint64_t now)
-{
-	if (!due)
-		return -1;
-	return due > now ? (int)((due - now + 999) / 1000) : 0;
-}
-
 static int end(struct keeper *k)
 {
-	for (unsigned i = 0; i < k->held.top; i++) {
+	bool well = WIFEXITED(k->status) && WEXITSTATUS(k->status) == 0;
+	for (unsigned i = 0; i < k->held.top && !untouched(k); i++) {
 		struct conn *c = &k->held.conn[i];
 		if (c->state == CONN_FREE || c->state == CONN_ENDING)
 			continue;
+		if (k->storing && !well)
+			custody_fill_log(c); // the manager may close it instead of starting us again
 		if (c->behind)
 			conn_give_up(k, c, "its last state could not be stored");
 		else if (!k->storing && c->log_bytes)
@@ -176,16 +187,15 @@ int keeper_run(char **argv)
 {
 	static struct keeper k; // what is not used is never touched
 	struct epoll_event ev[MAX_EVENTS];
-	enum home home;
-	if (!init(&k, argv, &home))
+	if (!init(&k, argv))
 		return 1;
-	if (home == HOME_EXEC)
+	if (k.home == HOME_EXEC)
 		child_again(&k);
 	else
 		child_start(&k);
 	while (!(k.ended && !k.me.pid)) {
 		uint64_t beat = notify_beat_due(), next = child_deadline(&k);
-		int ms = brisk_now(&k.brisk) ? 0 : until(!next || (beat && beat < next) ? beat : next, clock_boot_us());
+		int ms = brisk_now(&k.brisk) ? 0 : clock_poll_ms(!next || (beat && beat < next) ? beat : next, clock_boot_us());
 		int n = epoll_wait(k.ep, ev, MAX_EVENTS, ms);
 		if (n == 0)
 			brisk_again(&k.brisk);

@@ -19,12 +19,13 @@
 static void watch(struct keeper *k, struct conn *c, uint32_t events, bool add)
 {
 	keeper_watch(k, c->fd, WATCH_CONN, (unsigned)(c - k->held.conn), events, add);
+	c->watched = true;
 }
 
-void conn_watch_again(struct keeper *k)
+void conn_watch_all(struct keeper *k)
 {
 	for (struct conn *c = k->held.conn; c < k->held.conn + k->held.top; c++)
-		if (c->state != CONN_FREE && c->fd >= 0)
+		if (c->state != CONN_FREE && c->fd >= 0 && !c->watched)
 			watch(k, c, c->state == CONN_REPLYING ? READING | EPOLLOUT : READING, true); // an edge now, if there is anything
 }
 
@@ -80,7 +81,7 @@ void conn_accept(struct keeper *k, struct name *n)
 
 void conn_close(struct keeper *k, struct conn *c)
 {
-	if (c->fd >= 0)
+	if (c->fd >= 0 && c->watched)
 		epoll_ctl(k->ep, EPOLL_CTL_DEL, c->fd, NULL);
 	custody_release(c);
 	c->state = CONN_FREE;

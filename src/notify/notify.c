@@ -139,33 +139,39 @@ unsigned notify_fds(void)
 	return number("LISTEN_PID") == (uint64_t)getpid() ? (unsigned)number("LISTEN_FDS") : 0;
 }
 
-int notify_find(const char *name)
+void notify_each(notify_each_fn *fn, void *arg)
 {
 	const char *at = getenv("LISTEN_FDNAMES");
-	size_t len = strlen(name);
 	for (int i = 0; at && i < (int)notify_fds(); i++) {
 		size_t n = strcspn(at, ":");
-		if (n == len && strncmp(at, name, n) == 0)
-			return NOTIFY_FIRST_FD + i;
+		fn(arg, at, (unsigned)n, NOTIFY_FIRST_FD + i);
 		at = at[n] ? at + n + 1 : NULL;
 	}
-	return -1;
 }
 
-void notify_unstore(const char *prefix)
+struct unstore {
+	const char *prefix;
+	enum err e;
+	struct why *why;
+};
+
+static void unstore_one(void *arg, const char *name, unsigned len, int fd)
 {
-	struct why why;
+	struct unstore *u = arg;
 	char text[TEXT_MAX];
-	size_t len = strlen(prefix);
-	const char *at = notify_fds() ? getenv("LISTEN_FDNAMES") : NULL;
-	while (at) {
-		size_t n = strcspn(at, ":");
-		if (n < 256 && strncmp(at, prefix, len) == 0) {
-			snprintf(text, sizeof(text), "FDSTOREREMOVE=1\nFDNAME=%.*s", (int)n, at);
-			notify_send(text, NULL, 0, &why);
-		}
-		at = at[n] ? at + n + 1 : NULL;
-	}
+	size_t prefix = strlen(u->prefix);
+	(void)fd;
+	if (u->e != OK || len < prefix || len >= 256 || strncmp(name, u->prefix, prefix) != 0)
+		return;
+	snprintf(text, sizeof(text), "FDSTOREREMOVE=1\nFDNAME=%.*s", (int)len, name);
+	u->e = notify_send(text, NULL, 0, u->why);
+}
+
+enum err notify_unstore(const char *prefix, struct why *why)
+{
+	struct unstore u = { .prefix = prefix, .e = OK, .why = why };
+	notify_each(unstore_one, &u);
+	return u.e;
 }
 
 void notify_forget(void)

@@ -25,8 +25,10 @@ void notify_beat(uint64_t now_us);
 // What the manager has kept, or listens on, for this process ($LISTEN_FDS): how many, the first is descriptor NOTIFY_FIRST_FD.
 #define NOTIFY_FIRST_FD 3
 unsigned notify_fds(void);
-int notify_find(const char *name); // the first of that name; -1: none
-void notify_unstore(const char *prefix); // those whose names begin so need not be kept by the manager any more
+typedef void notify_each_fn(void *arg, const char *name, unsigned len, int fd); // a name is no string: it has len bytes
+void notify_each(notify_each_fn *fn, void *arg);
+// Those whose names begin so need not be kept by the manager any more. OURS: it was not told of all of them.
+enum err notify_unstore(const char *prefix, struct why *why);
 void notify_forget(void); // all of it out of the environment
 
 #endif

@@ -19,6 +19,7 @@
 #include "tracer.h"
 
 #define STOPS 4096u
+#define TELL_US UINT64_C(20000000)
 #define IDLE_SESSIONS 8u // that hit nothing new: what is left was not done again by any worker
 
 static struct {
@@ -141,12 +142,26 @@ static void count(unsigned *did, unsigned *can, unsigned did_taking[2])
 			did_taking[a] += t.hit_taking[a][k];
 }
 
+// All of them take the better part of an hour.
+static void tell(void)
+{
+	unsigned did, can, did_taking[2];
+	count(&did, &can, did_taking);
+	fprintf(stderr, "keeper_syscalls: %u sessions, %u kills; %u of %u instants, of taking over %u of %u and %u of %u\n", t.sessions, t.deaths, did,
+		can, did_taking[0], t.taking[0], did_taking[1], t.taking[1]);
+}
+
 static bool all(unsigned seconds)
 {
-	uint64_t end_us = clock_boot_us() + seconds * UINT64_C(1000000);
+	uint64_t end_us = clock_boot_us() + seconds * UINT64_C(1000000), told_us = clock_boot_us();
 	bool ok = true;
-	for (unsigned idle = 0; ok && (t.full ? idle < IDLE_SESSIONS : clock_boot_us() < end_us); idle = t.fresh ? 0 : idle + 1)
+	for (unsigned idle = 0; ok && (t.full ? idle < IDLE_SESSIONS : clock_boot_us() < end_us); idle = t.fresh ? 0 : idle + 1) {
 		ok = session(false, t.sessions % 4 >= 2, t.sessions % 2 == 1);
+		if (t.full && clock_boot_us() >= told_us + TELL_US) {
+			tell();
+			told_us = clock_boot_us();
+		}
+	}
 	return ok;
 }
 

@@ -3,9 +3,10 @@
 //
 //   keeper_unit [--restarts N] [--packed] [--pairs N] [--log] VRINGD [OTHER]
 //     every second start is OTHER, as after a package's upgrade; every third new daemon is killed before it serves and started again;
-//     every fifth time the worker is killed just before. --caught: something must be wrong (FDSTORE=0: this manager keeps nothing). Nothing may be missing, or come twice but for those deaths.
-//   keeper_unit --loses VRINGD
-//     the manager has lost what it kept: front ends see the end of their connections, and the daemon starts.
+//     every fifth time the worker is killed just before; every seventh new daemon is told to stop before it serves. --caught: something must be wrong (FDSTORE=0: this manager keeps nothing). Nothing may be missing, or come twice but for those deaths.
+//   keeper_unit --loses all|image|room|told VRINGD
+//     the manager has lost what it kept; or the image alone; or had room for a few only, and says so or does not: front ends see the end of their
+//     connections, and the daemon starts.
 //   keeper_unit --watchdog VRINGD
 //     a manager that watches hears of the keeper in time, also with a worker that is stopped.
 #include <poll.h>
@@ -34,15 +35,21 @@ static bool fail(struct run *r, const char *what)
 	return false;
 }
 
-static bool stop(struct run *r)
+static bool end(struct run *r)
 {
 	struct daemon *d = &r->t.bed.d;
 	manager_again();
 	kill_one(d->pid, SIGTERM);
 	for (unsigned i = 0; i < 10000 && daemon_alive(d); i++)
 		daemon_nap(1);
-	if (d->pid > 0)
-		return fail(r, "it does not end");
+	return d->pid <= 0 ? true : fail(r, "it does not end");
+}
+
+static bool stop(struct run *r)
+{
+	const struct daemon *d = &r->t.bed.d;
+	if (!end(r))
+		return false;
 	if (!WIFEXITED(d->status) || WEXITSTATUS(d->status) != 0)
 		return fail(r, "it did not end well");
 	return manager_stopping() ? true : fail(r, "it did not say that it ends");
@@ -81,6 +88,14 @@ static bool restart(struct run *r)
 			return fail(r, "it can't be started");
 		daemon_nap(n % 3); // it takes longer to serve, and until then the manager has everything
 		daemon_kill(d);
+		r->deaths++;
+	}
+	if (n % 7 == 6) {
+		if (!daemon_again(d))
+			return fail(r, "it can't be started");
+		daemon_nap(n % 3);
+		if (!end(r))
+			return false;
 		r->deaths++;
 	}
 	if (!start(r))
@@ -140,11 +155,18 @@ static bool closed(const struct fe *fe)
 	return poll(&p, 1, 5000) == 1 && (p.revents & (POLLHUP | POLLRDHUP)) != 0;
 }
 
-static bool loses(struct run *r)
+enum loss { LOSS_ALL, LOSS_IMAGE, LOSS_ROOM, LOSS_TOLD, N_LOSSES };
+
+static bool loses(struct run *r, enum loss what)
 {
 	if (!manager_await_ready(10000) || !stop(r))
 		return false;
-	manager_lose_all();
+	if (what == LOSS_ALL || what == LOSS_IMAGE)
+		manager_lose(what == LOSS_IMAGE);
+	if (what == LOSS_TOLD && manager_kept() != 0)
+		return fail(r, "it gave the manager more than that has room for");
+	if (what == LOSS_ROOM && manager_kept() == 0)
+		return fail(r, "it gave the manager nothing");
 	if (!start(r))
 		return false;
 	for (unsigned i = 0; i < 2; i++)
@@ -167,15 +189,18 @@ static bool watched(struct run *r)
 int main(int argc, char **argv)
 {
 	static struct run r = {.t.conf = {.ring_size = 256, .pairs = 1}, .restarts = 20};
-	bool lossy = false, dog = false, caught = false, well;
+	static const char *const losses[] = {"all", "image", "room", "told"};
+	enum loss loss = N_LOSSES;
+	bool dog = false, caught = false, well;
 	int i = 1;
 	for (; i < argc && argv[i][0] == '-'; i++) {
 		if (strcmp(argv[i], "--packed") == 0)
 			r.t.conf.packed = true;
 		else if (strcmp(argv[i], "--log") == 0)
 			r.t.log = true;
-		else if (strcmp(argv[i], "--loses") == 0)
-			lossy = true;
+		else if (strcmp(argv[i], "--loses") == 0 && i + 1 < argc)
+			for (i++, loss = LOSS_ALL; loss < N_LOSSES && strcmp(argv[i], losses[loss]) != 0;)
+				loss++;
 		else if (strcmp(argv[i], "--caught") == 0)
 			caught = true;
 		else if (strcmp(argv[i], "--watchdog") == 0)
@@ -186,18 +211,22 @@ int main(int argc, char **argv)
 			r.t.conf.pairs = (uint16_t)strtoul(argv[++i], NULL, 10);
 	}
 	if (i >= argc || r.t.conf.pairs < 1 || r.t.conf.pairs > TALK_PAIRS) {
-		fprintf(stderr, "usage: keeper_unit [--restarts N] [--packed] [--pairs N] [--log] [--caught] [--loses|--watchdog] VRINGD [OTHER]\n");
+		fprintf(stderr, "usage: keeper_unit [--restarts N] [--packed] [--pairs N] [--log] [--caught] [--loses all|image|room|told | --watchdog] VRINGD [OTHER]\n");
 		return 2;
 	}
 	r.bin = argv[i];
 	r.other = i + 1 < argc ? argv[i + 1] : NULL;
 	signal(SIGPIPE, SIG_IGN);
-	if (!manager_start(!lossy, dog ? 200000 : 0) || !talk_open(&r.t, r.bin)) {
+	r.t.conf.mem.regions = 2; // of one file, as QEMU's are
+	r.t.conf.mem.one_file = true;
+	if (loss == LOSS_ROOM || loss == LOSS_TOLD)
+		manager_room(4, loss == LOSS_TOLD);
+	if (!manager_start(loss == N_LOSSES, dog ? 200000 : 0) || !talk_open(&r.t, r.bin)) {
 		printf("keeper_unit: %s\n", r.t.bed.failed[0] ? r.t.bed.failed : "it could not be started");
 		return 3;
 	}
-	well = lossy ? loses(&r) : dog ? watched(&r) : talk(&r);
-	if (lossy || dog) {
+	well = loss < N_LOSSES ? loses(&r, loss) : dog ? watched(&r) : talk(&r);
+	if (loss < N_LOSSES || dog) {
 		printf("keeper_unit: %s\n", well ? "well" : r.failed);
 		lan_close(&r.t.lan);
 	}

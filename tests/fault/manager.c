@@ -2,12 +2,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kcmp.h>
 #include <pthread.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -26,12 +28,13 @@ static struct {
 		char name[64];
 		int fd;
 	} kept[MAX];
-	unsigned n;
+	unsigned n, room;
+	bool tells_room;
 	_Atomic bool ready, stopping, over;
 	_Atomic pid_t main_pid;
 	_Atomic unsigned beats;
 	const char *_Atomic wrong;
-} m = {.sock = -1, .lock = PTHREAD_MUTEX_INITIALIZER};
+} m = {.sock = -1, .room = MAX, .lock = PTHREAD_MUTEX_INITIALIZER};
 
 static const char *value(const char *text, const char *key, char *out, size_t room)
 {
@@ -49,10 +52,25 @@ static void forget(const char *name)
 	for (unsigned i = 0; i < m.n;)
 		if (strcmp(m.kept[i].name, name) == 0) {
 			close(m.kept[i].fd);
-			m.kept[i] = m.kept[--m.n];
+			m.n--;
+			memmove(&m.kept[i], &m.kept[i + 1], (m.n - i) * sizeof(m.kept[0]));
 		} else {
 			i++;
 		}
+}
+
+// As systemd does: an open file once, as many as there is room for, and the last one comes first. What is not kept nobody is told of.
+static void keep(const char *name, int *fd)
+{
+	for (unsigned i = 0; i < m.n; i++)
+		if (syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILE, m.kept[i].fd, *fd) == 0)
+			return;
+	if (m.n >= m.room)
+		return;
+	memmove(&m.kept[1], &m.kept[0], m.n++ * sizeof(m.kept[0]));
+	snprintf(m.kept[0].name, sizeof(m.kept[0].name), "%s", name);
+	m.kept[0].fd = *fd;
+	*fd = -1;
 }
 
 static void hear(const char *text, int *fds, unsigned n_fds)
@@ -62,11 +80,8 @@ static void hear(const char *text, int *fds, unsigned n_fds)
 	if (value(text, "FDSTORE", word, sizeof(word)) != NULL) {
 		if (name[0] == '\0' || strchr(name, ':') != NULL || n_fds == 0 || strstr(text, "FDPOLL=0") == NULL)
 			m.wrong = "FDSTORE without a name, a descriptor or FDPOLL=0";
-		for (unsigned i = 0; i < n_fds && m.n < MAX; i++, m.n++) {
-			snprintf(m.kept[m.n].name, sizeof(m.kept[m.n].name), "%s", name);
-			m.kept[m.n].fd = fds[i];
-			fds[i] = -1;
-		}
+		for (unsigned i = 0; i < n_fds; i++)
+			keep(name, &fds[i]);
 	} else if (value(text, "FDSTOREREMOVE", word, sizeof(word)) != NULL) {
 		forget(name);
 	} else if (value(text, "READY", word, sizeof(word)) != NULL) {
@@ -128,6 +143,10 @@ static void in_child(void)
 		snprintf(text, sizeof(text), "%llu", (unsigned long long)m.watchdog_us);
 		setenv("WATCHDOG_USEC", text, 1);
 	}
+	if (m.tells_room) {
+		snprintf(text, sizeof(text), "%u", m.room);
+		setenv("FDSTORE", text, 1);
+	}
 	if (m.n == 0)
 		return;
 	for (unsigned i = 0; i < m.n; i++) {
@@ -184,17 +203,23 @@ unsigned manager_kept(void)
 	return n;
 }
 
-void manager_lose_all(void)
+void manager_lose(bool image)
 {
 	pthread_mutex_lock(&m.lock);
 	for (unsigned i = 0; i < m.n;)
-		if (strcmp(m.kept[i].name, "vringd-image") != 0) {
+		if ((strstr(m.kept[i].name, "-image") != NULL) == image) {
 			close(m.kept[i].fd);
 			m.kept[i] = m.kept[--m.n];
 		} else {
 			i++;
 		}
 	pthread_mutex_unlock(&m.lock);
+}
+
+void manager_room(unsigned n, bool told)
+{
+	m.room = n < MAX ? n : MAX;
+	m.tells_room = told;
 }
 
 void manager_again(void)

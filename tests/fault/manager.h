@@ -11,7 +11,9 @@
 bool manager_start(bool abstract, uint64_t watchdog_us);
 void manager_stop(void);
 unsigned manager_kept(void); // descriptors
-void manager_lose_all(void); // but the one named vringd-image
+void manager_lose(bool image); // the image alone, or all but the image
+// It keeps no more than n. told: and says so ($FDSTORE). Before a daemon is started.
+void manager_room(unsigned n, bool told);
 bool manager_await_ready(unsigned timeout_ms); // since the last manager_again
 void manager_again(void); // a start is about to be made
 pid_t manager_main_pid(void);

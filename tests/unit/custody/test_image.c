@@ -133,7 +133,7 @@ static int copy(void *arg, int number)
 static int save(void)
 {
 	int fd = -1;
-	enum err e = custody_save(a, &me, &fd, &why);
+	enum err e = custody_save(a, &me, NULL, &fd, &why);
 	if (e != OK)
 		fail_msg("%s", why.text);
 	return fd;
