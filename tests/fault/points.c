@@ -70,14 +70,14 @@ bool points_open(struct points *p)
 
 void points_close(struct points *p)
 {
+	flog_free(p->log); // first: a session that failed has its thread at the guests' memory
+	p->log = NULL;
 	for (unsigned i = 0; i < 2; i++) {
 		for (unsigned k = 0; k < VU_MAX_PAIRS; k++)
 			net_fini(&p->lan.net[i][k]);
 		fe_free(p->lan.fe[i]);
 		p->lan.fe[i] = NULL;
 	}
-	flog_free(p->log);
-	p->log = NULL;
 	daemon_kill(&p->bed.d);
 	if (p->bed.failed[0])
 		daemon_tell(&p->bed.d);
