@@ -16,9 +16,9 @@
 // Edges: a front end that sends on while its message is with the worker wakes us once for it, and costs no call to watch it less.
 #define READING (EPOLLIN | EPOLLRDHUP | EPOLLET)
 
-static void watch(struct keeper *k, struct conn *c, uint32_t events, bool add)
+static void watch(struct keeper *k, struct conn *c, uint32_t events)
 {
-	keeper_watch(k, c->fd, WATCH_CONN, (unsigned)(c - k->held.conn), events, add);
+	keeper_watch(k, c->fd, WATCH_CONN, (unsigned)(c - k->held.conn), events, !c->watched);
 	c->watched = true;
 }
 
@@ -26,7 +26,7 @@ void conn_watch_all(struct keeper *k)
 {
 	for (struct conn *c = k->held.conn; c < k->held.conn + k->held.top; c++)
 		if (c->state != CONN_FREE && c->fd >= 0 && !c->watched)
-			watch(k, c, c->state == CONN_REPLYING ? READING | EPOLLOUT : READING, true); // an edge now, if there is anything
+			watch(k, c, c->state == CONN_REPLYING ? READING | EPOLLOUT : READING); // an edge now, if there is anything
 }
 
 // A front end that closed may be seen only after the next one has come: first things first.
@@ -58,7 +58,7 @@ void conn_open(struct keeper *k, const char *port, int fd)
 	strcpy(c->port, port);
 	c->pid = peer.pid;
 	c->uid = peer.uid;
-	watch(k, c, READING, true);
+	watch(k, c, READING);
 	child_tell(k);
 }
 
@@ -220,7 +220,7 @@ void conn_ready(struct keeper *k, struct conn *c, bool over)
 		return;
 	enum err e = vu_frame_flush(&c->frame, c->fd, &why);
 	if (e == OK) {
-		watch(k, c, READING, false);
+		watch(k, c, READING);
 		next_message(k, c);
 	} else if (e != AGAIN) {
 		conn_end(k, c, true, "closed by the front end");
@@ -258,7 +258,7 @@ void conn_done(struct keeper *k, const struct kp_packet *p)
 		next_message(k, c);
 	} else if (e == AGAIN) {
 		c->state = CONN_REPLYING;
-		watch(k, c, READING | EPOLLOUT, false);
+		watch(k, c, READING | EPOLLOUT);
 	} else {
 		conn_end(k, c, true, "closed by the front end");
 	}
