@@ -36,6 +36,12 @@ enum err store_port_del(struct store *s, const char *id, struct why *why)
 	return txn_end(s, e, why);
 }
 
+enum err store_port_forget(struct store *s, const char *id, struct why *why)
+{
+	enum err e = txn_begin(s, why);
+	return e == OK ? txn_end(s, stmt_run_text(s, S_PORT_DEL, id, why), why) : e;
+}
+
 static enum err on_port(struct store *s, sqlite3_stmt *st, void *arg, struct why *why)
 {
 	struct row r;

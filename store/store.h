@@ -116,6 +116,7 @@ enum err store_device_unpin(struct store *s, const char *port, struct why *why);
 // -- ports added at run time ----------------------------------------------------------------------------------------------
 enum err store_port_put(struct store *s, const char *id, const char *spec, struct why *why);
 enum err store_port_del(struct store *s, const char *id, struct why *why); // its device, announcements, addresses, too
+enum err store_port_forget(struct store *s, const char *id, struct why *why); // its row alone: the port is the configuration's
 typedef void store_port_fn(void *arg, const char *id, const char *spec);
 enum err store_each_port(struct store *s, store_port_fn *fn, void *arg, struct why *why);
 

@@ -118,6 +118,9 @@ struct vd {
 	struct counters *counters; // NULL: what is counted, too
 	struct held *held; // NULL: and frames that are held
 	struct upgrade *upgrade; // NULL: there is no keeper
+	int table_fd; // of ports, as the keeper has it, for a candidate; -1: none
+	bool table_held; // what changes is kept later, as one change
+	bool begun; // ports are in: what changes from now on is stored, and kept
 	int config_fd; // what was read from configuration files, for a candidate; -1: none
 	struct standings *standings; // NULL: how connections stand, too
 	struct ledgers *ledgers; // NULL: places of packed rings die with us

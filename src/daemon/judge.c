@@ -7,6 +7,7 @@
 #include "custody/image.h"
 #include "daemon/core.h"
 #include "daemon/kept.h"
+#include "daemon/table.h"
 
 struct trial {
 	const struct options *o;
@@ -85,13 +86,17 @@ enum err judge_rows(struct kept *k, const struct options *o, struct why *why)
 {
 	struct store *s = NULL;
 	struct trial t = { .o = o };
+	struct table *table = NULL;
 	int fd = kept_take(k, KP_ROWS);
-	enum err e = fd >= 0 ? store_open_image(&s, fd, why) : refuse(why, "there are no rows to judge");
+	enum err e = table_take(k, &table, why);
+	if (e == OK)
+		e = fd >= 0 ? store_open_image(&s, fd, why) : refuse(why, "there are no rows to judge");
 	fd_reset(&fd);
+	for (unsigned i = 0; e == OK && i < (table ? table->n : o->n_ports); i++)
+		add_port(&t, table ? &table->port[i].spec : &o->ports[i].spec);
+	free(table);
 	if (e != OK)
 		return e;
-	for (unsigned i = 0; i < o->n_ports; i++)
-		add_port(&t, &o->ports[i].spec);
 	e = store_each_port(s, on_port, &t, why);
 	if (e == OK)
 		e = store_each_connection(s, on_connection, &t, why);

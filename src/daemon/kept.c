@@ -259,16 +259,15 @@ const struct kp_hello *kept_hello(const struct kept *k)
 
 // -- what is said ---------------------------------------------------------------------------------------------------------------
 
-static void say(struct kept *k, struct kp_head h, const void *body, const int *fds)
+static bool say(struct kept *k, struct kp_head h, const void *body, const int *fds)
 {
 	struct why why = { "" };
-	if (!k)
-		return;
-	enum err e = kp_send(k->sock, &h, body, fds, true, &why);
+	enum err e = k ? kp_send(k->sock, &h, body, fds, true, &why) : OK;
 	if (e == DESYNC)
 		orphaned();
 	if (e != OK)
 		log_err("telling the keeper %u: %s", h.type, e == AGAIN ? "too many descriptors under way" : why.text);
+	return e == OK;
 }
 
 void kept_iam(struct kept *k, uint64_t life)
@@ -285,11 +284,12 @@ int kept_take(struct kept *k, const char *name)
 	return -1;
 }
 
-void kept_put(struct kept *k, const char *name, int fd, bool listens)
+bool kept_put(struct kept *k, const char *name, int fd, bool listens)
 {
 	int old = kept_take(k, name); // or it would be dropped as what nobody wants any more
 	fd_reset(&old);
-	say(k, (struct kp_head){ .type = KP_PUT, .flags = listens ? KP_LISTEN : 0, .n_fds = 1, .len = (uint32_t)strlen(name) }, name, &fd);
+	struct kp_head h = { .type = KP_PUT, .flags = listens ? KP_LISTEN : 0, .n_fds = 1, .len = (uint32_t)strlen(name) };
+	return say(k, h, name, &fd);
 }
 
 void kept_drop(struct kept *k, const char *name)

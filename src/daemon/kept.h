@@ -22,6 +22,7 @@
 #define KEPT_LEASE ":lease" // who may touch rings
 #define KEPT_UPGRADE ":upgrade" // how many upgrades there were, and whether one is under way
 #define KEPT_CONFIG KP_CONFIG
+#define KEPT_TABLE ":table" // of ports, as operators left it
 #define KEPT_CONTROL ":control" // where vringctl connects
 
 struct kept;
@@ -43,8 +44,8 @@ bool kept_wanted(void); // this process was started by a keeper
 // Hear all that is in custody; waits for it. REFUSED: this program does not understand that keeper.
 enum err kept_open(struct kept **out, struct why *why);
 void kept_free(struct kept *k);
-// What this process is for. A worker has heard all that is in custody. A candidate may take the place of a worker that still works, and has heard KP_ROWS and
-// KEPT_CONFIG: it says kept_unfit and ends; or kept_fit, which waits until that worker has left, and hears all that is in custody. The same for
+// What this process is for. A worker has heard all that is in custody. A candidate may take the place of a worker that still works, and has heard KP_ROWS,
+// KEPT_CONFIG and KEPT_TABLE: it says kept_unfit and ends; or kept_fit, which waits until that worker has left, and hears all that is in custody. The same for
 // the keeper's place: it has heard KP_IMAGE. A standby has heard nothing, and waits for the worker's death (kept_stand_by). DESYNC: it was
 // not wanted.
 enum kp_role kept_role(const struct kept *k);
@@ -57,7 +58,8 @@ const struct kp_hello *kept_hello(const struct kept *k);
 int kept_take(struct kept *k, const char *name);
 // First of all: what this keeper's life is, and which language we speak.
 void kept_iam(struct kept *k, uint64_t life);
-void kept_put(struct kept *k, const char *name, int fd, bool listens); // a copy of fd goes there
+// A copy of fd goes there. False: it does not, and a line says so.
+bool kept_put(struct kept *k, const char *name, int fd, bool listens);
 void kept_drop(struct kept *k, const char *name);
 void kept_connected(struct kept *k, const char *port, int fd); // takes fd: a connection of that port, told by on_conn
 void kept_serving(struct kept *k);

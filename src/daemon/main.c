@@ -18,6 +18,7 @@
 #include "daemon/judge.h"
 #include "daemon/kept.h"
 #include "daemon/options.h"
+#include "daemon/table.h"
 #include "daemon/vd.h"
 #include "keeper/keeper.h"
 #include "loop/loop.h"
@@ -42,22 +43,32 @@ static void on_end(void *arg, int fd, int ready)
 
 static void keep_config(struct life *l);
 
+static void reload(struct life *l)
+{
+	struct why why;
+	vd_table_hold(l->vd);
+	enum err e = conffile_reload(l->vd, &l->o, &why);
+	if (e == OK)
+		keep_config(l);
+	else
+		log_err("reload refused, nothing was changed: %s", why.text);
+	if (vd_table_keep(l->vd, &why) != OK)
+		log_err("reload: %s: if this worker dies the ports are again what they were before", why.text);
+	if (e == OK)
+		log_info("configuration read again"); // now a death is no matter
+}
+
 static void on_reload(void *arg, int fd, int ready)
 {
 	struct life *l = arg;
-	struct why why;
 	(void)fd;
 	(void)ready;
 	if (vd_upgrading(l->vd))
 		log_warn("SIGHUP: an upgrade is under way: send it again when that is over");
 	else if (!l->o.config)
 		log_warn("SIGHUP: there is no --config to read again");
-	else if (conffile_reload(l->vd, &l->o, &why) != OK)
-		log_err("reload refused, nothing was changed: %s", why.text);
-	else {
-		log_info("configuration read again");
-		keep_config(l);
-	}
+	else
+		reload(l);
 }
 
 // Private directories of a daemon that serves one path: named after it.
@@ -135,12 +146,37 @@ static enum err find_dirs(struct life *l, struct why *why)
 	return e;
 }
 
+// Those of a worker before us, as they were when it ended.
+static enum err add_kept(struct life *l, const struct table *t, struct why *why)
+{
+	bool alone = l->o.socket_path || l->o.fd >= 0;
+	enum err e = OK;
+	for (unsigned i = 0; e == OK && i < t->n; i++) {
+		const struct table_port *p = &t->port[i];
+		struct why inner;
+		vd_keep_failed(l->vd, !alone || strcmp(p->spec.id, "vm0") != 0);
+		e = vd_port_add(l->vd, &p->spec, p->origin, &inner);
+		if (e != OK && p->origin == VD_ORIGIN_RUNTIME) {
+			log_err("port %s: added at run time, can't be added now: %s", p->spec.id, inner.text);
+			e = OK;
+		}
+		if (e != OK)
+			refuse(why, "%s port %s: %s", vd_origin_name(p->origin), p->spec.id, inner.text);
+	}
+	log_set_level(t->log_level);
+	return e;
+}
+
 // A port that can't be opened does not keep the others from their work; but who starts a daemon for one socket wants it.
 static enum err add_ports(struct life *l, struct why *why)
 {
 	bool alone = l->o.socket_path || l->o.fd >= 0;
-	enum err e = OK;
-	for (unsigned i = 0; e == OK && i < l->o.n_ports; i++) {
+	struct table *t;
+	enum err e = table_take(l->kept, &t, why);
+	if (e != OK)
+		log_err("%s: ports are again what they were at the start", why->text);
+	e = t ? add_kept(l, t, why) : OK;
+	for (unsigned i = 0; !t && e == OK && i < l->o.n_ports; i++) {
 		const struct options_port *p = &l->o.ports[i];
 		struct why inner;
 		vd_keep_failed(l->vd, !alone || strcmp(p->spec.id, "vm0") != 0);
@@ -149,6 +185,7 @@ static enum err add_ports(struct life *l, struct why *why)
 			refuse(why, "%s: port %s: %s", p->where, p->spec.id, inner.text);
 	}
 	vd_keep_failed(l->vd, true); // those of an earlier life come next
+	free(t);
 	return e;
 }
 

@@ -336,7 +336,11 @@ enum vd_origin port_origin(const struct port *p)
 
 void port_adopt(struct port *p)
 {
-	p->origin = VD_ORIGIN_CONFIG;
+	struct why why;
+	if (store_port_forget(p->vd->store, p->spec.id, &why) != OK)
+		vd_store_failed(p->vd, p->spec.id, &why); // it would be back one day as what it was: it stays that
+	else
+		p->origin = VD_ORIGIN_CONFIG;
 }
 
 const char *port_path(const struct port *p)

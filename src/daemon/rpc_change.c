@@ -91,6 +91,10 @@ enum err rpc_log_level(struct rpc_call *call, struct why *why)
 	int level = word ? log_level_parse(word) : -1;
 	if (level < 0)
 		return rpc_usage(call, why, "\"level\" must be error, warn, info or debug");
+	enum log_level old = log_level();
 	log_set_level((enum log_level)level);
-	return OK;
+	enum err e = vd_table_keep(call->vd, why);
+	if (e != OK)
+		log_set_level(old);
+	return e;
 }

@@ -202,6 +202,7 @@ static bool tell_candidate(struct upgrade *u, struct why *why)
 	b.worker = mine->worker + 1;
 	return kp_send(u->pair, &h, &b, NULL, false, why) == OK && kp_tell(u->pair, KP_NAMED, 0, KP_ROWS, u->rows, why) == OK &&
 	       (u->vd->config_fd < 0 || kp_tell(u->pair, KP_NAMED, 0, KEPT_CONFIG, u->vd->config_fd, why) == OK) &&
+	       (u->vd->table_fd < 0 || kp_tell(u->pair, KP_NAMED, 0, KEPT_TABLE, u->vd->table_fd, why) == OK) &&
 	       kp_tell(u->pair, KP_READY, 0, "", -1, why) == OK;
 }
 

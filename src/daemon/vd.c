@@ -16,6 +16,7 @@
 #include "base/nudge.h"
 #include "daemon/core.h"
 #include "daemon/kept.h"
+#include "daemon/table.h"
 #include "guest/vring.h"
 
 static void raise_limits(bool tell)
@@ -134,7 +135,7 @@ enum err vd_new(struct vd **out, struct loop *loop, const struct vd_conf *conf, 
 		return ours(why, "no memory");
 	vd->loop = loop;
 	vd->kept = conf->kept;
-	vd->config_fd = -1;
+	vd->config_fd = vd->table_fd = -1;
 	vd->started_us = conf->kept ? kept_hello(conf->kept)->started_us : clock_boot_us();
 	vd->state_dir = strdup(conf->state_dir);
 	vd->runtime_dir = strdup(conf->runtime_dir);
@@ -154,10 +155,15 @@ static void add_stored(void *arg, const char *id, const char *spec)
 	struct vd *vd = arg;
 	struct port_spec s;
 	struct why why;
-	if (vd_port_find(vd, id)) {
+	const struct port *p = vd_port_find(vd, id);
+	if (p && p->origin == VD_ORIGIN_RUNTIME)
+		return; // of the table
+	if (p)
 		log_info("port %s: the configuration wins over what was added at run time", id);
+	if (p && p->origin == VD_ORIGIN_CONFIG && store_port_forget(vd->store, id, &why) != OK) // it is the file's from now on
+		vd_store_failed(vd, id, &why);
+	if (p)
 		return;
-	}
 	if (spec_parse(spec, &s, &why) != OK || vd_port_add(vd, &s, VD_ORIGIN_RUNTIME, &why) != OK)
 		log_err("port %s: added at run time, can't be added now: %s", id, why.text);
 }
@@ -177,6 +183,22 @@ static void remember_port(void *arg, const char *id, const char *spec)
 		return;
 	strcpy(s->p[s->n].id, id);
 	strcpy(s->p[s->n++].spec, spec);
+}
+
+// A death between table and store: the table is the truth.
+static void store_table(struct vd *vd, const struct stored_ports *s)
+{
+	char text[SPEC_TEXT_MAX];
+	struct why why;
+	for (unsigned i = 0; i < vd->n_ports; i++) {
+		const struct port *p = vd->port[i];
+		bool there = p->origin != VD_ORIGIN_RUNTIME;
+		spec_format(&p->spec, text, sizeof(text));
+		for (unsigned k = 0; k < s->n && !there; k++)
+			there = strcmp(s->p[k].id, p->spec.id) == 0 && strcmp(s->p[k].spec, text) == 0;
+		if (!there && store_port_put(vd->store, p->spec.id, text, &why) != OK)
+			vd_store_failed(vd, p->spec.id, &why);
+	}
 }
 
 // A front end of the last life: what it acknowledged stays offered.
@@ -218,6 +240,8 @@ void vd_begin(struct vd *vd)
 	struct stored_ports *s = calloc(1, sizeof(*s));
 	if (s && store_each_port(vd->store, remember_port, s, &why) != OK)
 		vd_store_failed(vd, "", &why);
+	if (s)
+		store_table(vd, s);
 	for (unsigned i = 0; s && i < s->n; i++)
 		add_stored(vd, s->p[i].id, s->p[i].spec);
 	free(s);
@@ -234,6 +258,9 @@ void vd_begin(struct vd *vd)
 	announcer_resume(vd);
 	if (vd->kept && kept_begin(vd->kept, vd->loop, adopt_on_conn, vd, &why) != OK)
 		log_err("%s", why.text);
+	vd->begun = true;
+	if (table_keep(vd, NULL, NULL, VD_ORIGIN_CONFIG, &why) != OK)
+		log_err("%s: what operators change is lost if this worker dies", why.text);
 	unsigned before = vd->kept ? kept_hello(vd->kept)->worker : 0;
 	if (before && kept_was_candidate(vd->kept))
 		return; // vd_served tells it
@@ -261,6 +288,7 @@ void vd_free(struct vd *vd)
 	macs_fini(vd);
 	upgrade_free(vd);
 	fd_reset(&vd->config_fd);
+	fd_reset(&vd->table_fd);
 	watch_free(vd->notes);
 	dp_free(vd->dp);
 	pages_close(vd);

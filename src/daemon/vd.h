@@ -37,8 +37,9 @@ enum err vd_new(struct vd **out, struct loop *loop, const struct vd_conf *conf, 
 // and tried again with growing pauses, instead of being refused. For the ports of the configuration and those of an earlier
 // life; off at first.
 void vd_keep_failed(struct vd *vd, bool on);
-// The ports of the configuration are in: add those that were added at run time in an earlier life (an id that exists wins
-// over the stored one, with a log line), restore learned addresses, go on with owed announcements, close the books on
+// The ports of the configuration are in, or those that an earlier worker left: add those that were added at run time in an
+// earlier life (an id that exists wins over the stored one, with a log line; the row of one that the configuration names is
+// deleted), keep the table of ports for the next worker, restore learned addresses, go on with owed announcements, close the books on
 // migrations that the last life left open. A stored port that cannot be added is logged and left in the store.
 void vd_begin(struct vd *vd);
 // Quiesce all rings, write what is due, close everything. NULL is fine.
@@ -62,7 +63,8 @@ enum vd_origin { VD_ORIGIN_CONFIG, VD_ORIGIN_CLI, VD_ORIGIN_RUNTIME };
 const char *vd_origin_name(enum vd_origin o); // "config", "cli", "runtime"
 
 // The spec is copied. An fd= in it stays owned by the spec until OK, then by the port. An equal spec for an existing id is OK
-// and changes nothing; a different one is REFUSED. RUNTIME ports are written to the store. REFUSED or OURS change nothing.
+// and changes nothing; a different one is REFUSED. RUNTIME ports are written to the store. REFUSED or OURS change nothing: here, of
+// vd_port_del and of vd_port_set also if the change can't be kept for the next worker.
 // A path or tap that another port of ours has is refused with that port's name.
 enum err vd_port_add(struct vd *vd, const struct port_spec *spec, enum vd_origin origin, struct why *why);
 // REFUSED for an unknown id. Sessions are closed (logs filled first), the path removed, pins, addresses and announcements
@@ -101,7 +103,8 @@ int port_state_parse(const char *word); // -1: not a state
 const struct port_spec *port_spec(const struct port *p);
 const char *port_id(const struct port *p);
 enum vd_origin port_origin(const struct port *p);
-// The configuration names a port that was added at run time: it is the configuration's from now on.
+// The configuration names a port that was added at run time: it is the configuration's from now on, and its row
+// in the store is gone. If the store fails it stays what it was.
 void port_adopt(struct port *p);
 enum port_state port_state(const struct port *p);
 // Why the port is not running and what to do; "" when it is. Valid until the next call.
@@ -153,6 +156,10 @@ bool vd_leaving(const struct vd *vd);
 void vd_leave(struct vd *vd);
 // This process serves: what became of an upgrade that brought it here, or failed to bring another, is entered.
 void vd_served(struct vd *vd);
+// Changes of ports are kept for the next worker as one (table.h), by vd_table_keep, which ends the holding. REFUSED: what the
+// keeper has is from before.
+void vd_table_hold(struct vd *vd);
+enum err vd_table_keep(struct vd *vd, struct why *why);
 void vd_keep_config(struct vd *vd, int fd); // takes it: what a candidate is to read instead of configuration files
 struct vd_upgrades {
 	unsigned done, refused; // since the keeper started

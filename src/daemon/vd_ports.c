@@ -7,6 +7,7 @@
 
 #include "daemon/core.h"
 #include "daemon/kept.h"
+#include "daemon/table.h"
 
 const char *vd_origin_name(enum vd_origin o)
 {
@@ -40,6 +41,15 @@ struct port *vd_port_by_index(const struct vd *vd, unsigned index)
 	return NULL;
 }
 
+// The store has refused what the table has already.
+static enum err undo(struct vd *vd, enum err e)
+{
+	struct why why;
+	if (table_keep(vd, NULL, NULL, VD_ORIGIN_CONFIG, &why) != OK)
+		log_err("%s", why.text);
+	return e;
+}
+
 static struct port *find(struct vd *vd, const char *id, struct why *why)
 {
 	struct port *p = vd_port_find(vd, id);
@@ -62,17 +72,30 @@ enum err vd_port_add(struct vd *vd, const struct port_spec *spec, enum vd_origin
 		return REFUSED;
 	char text[SPEC_TEXT_MAX];
 	spec_format(spec, text, sizeof(text));
-	if (origin == VD_ORIGIN_RUNTIME) {
-		enum err e = store_port_put(vd->store, spec->id, text, why);
-		if (e != OK) {
-			port_free(p);
-			return e;
-		}
+	enum err e = table_keep(vd, NULL, spec, origin, why);
+	if (e == OK && origin == VD_ORIGIN_RUNTIME && vd->begun && (e = store_port_put(vd->store, spec->id, text, why)) != OK)
+		undo(vd, e);
+	if (e != OK) {
+		port_free(p);
+		return e;
 	}
 	vd->port[vd->n_ports++] = p;
 	if (!vd->adopting)
 		vd_event(vd, spec->id, "port.added", "%s", text);
 	return OK;
+}
+
+// Which ports are drained is told to the keeper only: it holds until the daemon ends, whatever becomes of a worker.
+static void drained_keep(const struct vd *vd)
+{
+	int fd = vd->kept ? memfd_create("vringd-drained", MFD_CLOEXEC) : -1;
+	if (fd < 0)
+		return;
+	for (unsigned i = 0; i < vd->n_ports; i++)
+		if (vd->port[i]->drained)
+			dprintf(fd, "%s\n", vd->port[i]->spec.id);
+	kept_put(vd->kept, KEPT_DRAINED, fd, false);
+	close(fd);
 }
 
 enum err vd_port_del(struct vd *vd, const char *id, struct why *why)
@@ -82,9 +105,12 @@ enum err vd_port_del(struct vd *vd, const char *id, struct why *why)
 		return REFUSED;
 	char name[DP_NAME_MAX];
 	memcpy(name, p->spec.id, sizeof(name));
-	enum err e = store_port_del(vd->store, name, why);
+	enum err e = table_keep(vd, p, NULL, p->origin, why);
 	if (e != OK)
 		return e;
+	e = store_port_del(vd->store, name, why);
+	if (e != OK)
+		return undo(vd, e);
 	if (p->parked[0])
 		kept_release(vd->kept, name);
 	announcer_cancel(p, NULL);
@@ -96,7 +122,10 @@ enum err vd_port_del(struct vd *vd, const char *id, struct why *why)
 		vd->n_ports--;
 		break;
 	}
+	bool drained = p->drained;
 	port_free(p);
+	if (drained) // one of that name that is added later is not
+		drained_keep(vd);
 	macs_changed(vd);
 	vd_event(vd, name, "port.deleted", "%s", "");
 	return OK;
@@ -124,7 +153,10 @@ enum err vd_port_set(struct vd *vd, const char *id, const struct port_spec *spec
 		return e; // what is equal changes nothing, and is no event
 	char text[SPEC_TEXT_MAX];
 	spec_format(spec, text, sizeof(text));
-	if (p->origin == VD_ORIGIN_RUNTIME && (e = store_port_put(vd->store, id, text, why)) != OK)
+	e = table_keep(vd, p, spec, p->origin, why);
+	if (e == OK && p->origin == VD_ORIGIN_RUNTIME && (e = store_port_put(vd->store, id, text, why)) != OK)
+		return undo(vd, e);
+	if (e != OK)
 		return e;
 	struct dp_port_conf conf;
 	if (spec->n_macs != p->spec.n_macs || memcmp(spec->macs, p->spec.macs, sizeof(spec->macs)) != 0)
@@ -157,19 +189,6 @@ enum err vd_port_unpin(struct vd *vd, const char *id, struct why *why)
 		vd_event(vd, id, "port.unpinned", "%s", "");
 	}
 	return e;
-}
-
-// Which ports are drained is told to the keeper only: it holds until the daemon ends, whatever becomes of a worker.
-static void drained_keep(const struct vd *vd)
-{
-	int fd = vd->kept ? memfd_create("vringd-drained", MFD_CLOEXEC) : -1;
-	if (fd < 0)
-		return;
-	for (unsigned i = 0; i < vd->n_ports; i++)
-		if (vd->port[i]->drained)
-			dprintf(fd, "%s\n", vd->port[i]->spec.id);
-	kept_put(vd->kept, KEPT_DRAINED, fd, false);
-	close(fd);
 }
 
 void vd_drained_restore(struct vd *vd)

@@ -4,6 +4,7 @@ file(GLOB store_sources ${CMAKE_SOURCE_DIR}/store/*.c)
 vringd_mutant(step-adds VRINGD_MUTANT_STEP_ADDS ${store_sources})
 vringd_mutant(step-parts VRINGD_MUTANT_STEP_PARTS ${store_sources})
 vringd_mutant(lacks-feature VRINGD_MUTANT_LACKS_FEATURE ${CMAKE_SOURCE_DIR}/src/dev/dev_names.c)
+vringd_mutant(other-table VRINGD_MUTANT_OTHER_TABLE ${CMAKE_SOURCE_DIR}/src/daemon/table.c)
 foreach(how exits crashes hangs garbles foreign vanishes)
   vringd_program(unfit-${how} SOURCES unfit.c USES kp base)
   set_target_properties(unfit-${how} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/mutants)
@@ -24,6 +25,7 @@ fault_test(keeper_upgrade_refused keeper_upgrade 120 --refused --upgrades 1 ${bi
   "$<TARGET_FILE:unfit-exits>=without saying whether it is fit" "$<TARGET_FILE:unfit-crashes>=without saying whether it is fit"
   "$<TARGET_FILE:unfit-hangs>=in time" "$<TARGET_FILE:unfit-garbles>=does not speak our language"
   "$<TARGET_FILE:unfit-foreign>=the keeper is too old for it" "$<TARGET_FILE:vringd-lacks-feature>=mrg_rxbuf"
+  "$<TARGET_FILE:vringd-other-table>=table of ports is of another version"
   "$<TARGET_FILE:vringd-step-parts>=no way back" "/etc/passwd=no program")
 # and the other way: a running one that a candidate is too old for
 fault_test(keeper_upgrade_too_old keeper_upgrade 120 --refused --upgrades 1 ${ctl} $<TARGET_FILE:vringd-step-parts>

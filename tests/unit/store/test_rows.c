@@ -320,6 +320,12 @@ static void port_roundtrip(void **state)
 	assert_int_equal(store_each_port(s, on_port, &v, &why), OK);
 	assert_int_equal(v.n, 1);
 	assert_string_equal(v.text, "vm1=vhost-user,id=vm1");
+	assert_int_equal(store_port_forget(s, "vm1", &why), OK); // the row alone
+	assert_int_equal(store_each_port(s, on_port, &v, &why), OK);
+	assert_int_equal(v.n, 1);
+	assert_int_equal(store_device_get(s, "vm1", &d, &found, &why), OK);
+	assert_true(found);
+	assert_int_equal(store_port_put(s, "vm1", "vhost-user,id=vm1", &why), OK);
 	assert_int_equal(store_port_del(s, "vm1", &why), OK);
 	assert_int_equal(store_each_port(s, on_port, &v, &why), OK);
 	assert_int_equal(store_each_owed(s, on_owed, &v, &why), OK);
