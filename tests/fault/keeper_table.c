@@ -13,8 +13,10 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/kill.h"
 #include "driver/fe.h"
@@ -22,6 +24,7 @@
 
 #define MAX_TEXT 65536
 #define WAIT_MS 10000
+#define KILLS 60
 #define MAX_ARGS 8
 #define MAX_CALLS 4
 
@@ -328,6 +331,78 @@ static void try_unkept(const char *bin)
 	free(said);
 }
 
+// The kept configuration is what was read last: what SIGHUP compares with.
+static void try_level(const char *bin)
+{
+	static const char *const arg[] = { "--config", "CONF", NULL };
+	static char now[MAX_TEXT] = "";
+	if (!start(bin, arg, "log-level error\nport null,id=a\n"))
+		return;
+	reload("log-level info\nport null,id=a\n");
+	next_worker(false);
+	need(write_file("log-level error\nport null,id=a,label=z\n") && kill_one(d.pid, SIGHUP) == 0, "no SIGHUP");
+	for (unsigned ms = 0; ms < WAIT_MS && !failed[0] && !strstr(now, "label=z"); ms += 5, daemon_nap(5))
+		table(now);
+	long from = 0;
+	free(daemon_said(&d, &from));
+	need(daemon_stop(&d, WAIT_MS), "it did not end well");
+	char *said = daemon_said(&d, &from);
+	need(strstr(now, "label=z") && !strstr(said, "ending"), "the log level is not the file's:\n%s", now);
+	free(said);
+}
+
+static void spin(uint64_t until)
+{
+	while (clock_boot_us() < until)
+		;
+}
+
+// Killed while it changes a port: what was answered is there, what was not is there or not, and table and store agree.
+static void try_storm(const char *bin, const char *id)
+{
+	static const char *const arg[] = { "--port", "null,id=c", NULL };
+	static char now[MAX_TEXT], params[128], old[64], next[64];
+	unsigned answered = 0;
+	if (!start(bin, arg, NULL))
+		return;
+	ask("port.add", "{\"spec\":\"null,id=r\"}");
+	ask("port.set", "{\"id\":\"r\",\"set\":[\"label=n-0-\"]}");
+	ask("port.set", "{\"id\":\"c\",\"set\":[\"label=n-0-\"]}");
+	for (unsigned n = 1, is = 0; n <= KILLS && !failed[0]; n++) {
+		pid_t pid = worker();
+		int fd = control();
+		snprintf(params, sizeof(params), "{\"id\":\"%s\",\"set\":[\"label=n-%u-\"]}", id, n);
+		uint64_t at = clock_boot_us() + 3000;
+		pid_t killer = fork();
+		if (killer == 0) {
+			spin(at + n * 4);
+			_exit(kill_one(pid, SIGKILL) != 0);
+		}
+		spin(at);
+		bool done = strstr(ask_at(fd, "port.set", params), "\"result\"") != NULL;
+		fd_reset(&fd);
+		need(killer > 0 && waitpid(killer, NULL, 0) == killer, "no killer");
+		for (unsigned ms = 0; ms < WAIT_MS && (worker() == pid || worker() <= 0); ms++)
+			daemon_nap(1);
+		table(now);
+		snprintf(old, sizeof(old), "id=%s,label=n-%u-\n", id, is);
+		snprintf(next, sizeof(next), "id=%s,label=n-%u-\n", id, n);
+		bool there = strstr(now, next) != NULL;
+		need(there || (!done && strstr(now, old)), "%s after %u, %s:\n%s", id, n, done ? "answered" : "not answered", now);
+		is = there ? n : is;
+		answered += done;
+	}
+	printf("killed %u times, %u changes of %s were answered\n", KILLS, answered, id);
+	need(daemon_stop(&d, WAIT_MS) && daemon_again(&d), "it can't be started again");
+	served();
+	const char *kept = strstr(now, "runtime running null,id=r");
+	int len = kept ? (int)strcspn(kept, "\n") : 0;
+	snprintf(next, sizeof(next), "%.*s", len > 8 ? len - 8 : 0, kept ? kept + 8 : "");
+	table(now);
+	need(len > 8 && strstr(now, next), "the store has another: %s\n%s", next, now);
+	need(daemon_stop(&d, WAIT_MS), "it did not end well");
+}
+
 static bool ended(const char *name, const char *how, bool caught)
 {
 	bool good = caught == (failed[0] != '\0');
@@ -347,6 +422,7 @@ int main(int argc, char **argv)
 	}
 	const char *bin = argv[argc - 1];
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	signal(SIGPIPE, SIG_IGN); // a worker may be dead before it is asked
 	snprintf(conf, sizeof(conf), "/tmp/vringd-table-XXXXXX");
 	int fd = mkstemp(conf);
 	if (fd < 0)
@@ -364,6 +440,12 @@ int main(int argc, char **argv)
 		good = ended("taken over by the file", how ? "at a start" : "when it is read again", false) && good;
 	}
 	if (!caught) {
+		try_level(bin);
+		good = ended("level of the file", "death between", false) && good;
+		try_storm(bin, "r");
+		good = ended("storm", "run time", false) && good;
+		try_storm(bin, "c");
+		good = ended("storm", "command line", false) && good;
 		try_unkept(bin);
 		good = ended("no descriptor for it", "refused", false) && good;
 	}
