@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,39 @@ static enum err place(char *out, size_t size, const char *base, const char *tail
 	int first = (int)strcspn(base, ":"); // systemd gives a list
 	int n = snprintf(out, size, "%.*s%s%s%s", first, base, tail, private_name ? "/" : "", private_name ? private_name : "");
 	return n >= 0 && (size_t)n < size ? OK : refuse(why, "directory %s%s is too long", base, tail);
+}
+
+// FNV-1a: nobody but the operator chooses these paths.
+static uint64_t hash_more(uint64_t h, const char *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		h = (h ^ (unsigned char)p[i]) * UINT64_C(0x100000001b3);
+	return h;
+}
+
+static uint64_t hash_path(uint64_t h, const char *path)
+{
+	while (*path) {
+		size_t n = strcspn(path, "/");
+		if (n && !(n == 1 && path[0] == '.'))
+			h = hash_more(hash_more(h, "/", 1), path, n);
+		path += n + (path[n] == '/');
+	}
+	return h;
+}
+
+enum err dirs_private(char *out, const char *path, struct why *why)
+{
+	uint64_t h = UINT64_C(0xcbf29ce484222325);
+	char *cwd = path[0] != '/' ? getcwd(NULL, 0) : NULL;
+	if (path[0] != '/' && !cwd)
+		return ours(why, "the folder that we are in: %s", strerror(errno));
+	h = hash_path(h, cwd ? cwd : "");
+	free(cwd);
+	h = hash_path(h, path);
+	const char *last = strrchr(path, '/');
+	int n = snprintf(out, DIRS_PRIVATE, "path-%016llx-%.20s", (unsigned long long)h, last ? last + 1 : path); // for people who look for theirs
+	return n > 0 && n < DIRS_PRIVATE ? OK : ours(why, "no name for %.60s", path);
 }
 
 enum err dirs_runtime(char *out, size_t size, const char *private_name, struct why *why)

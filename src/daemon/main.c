@@ -71,30 +71,26 @@ static void on_reload(void *arg, int fd, int ready)
 		reload(l);
 }
 
-// Private directories of a daemon that serves one path: named after it.
-static const char *private_name(const struct options *o, bool kept, char *buf, size_t size)
+// Private directories of a daemon that serves one socket: named after it. "": it uses the common ones.
+static enum err private_name(const struct options *o, bool kept, char name[DIRS_PRIVATE], struct why *why)
 {
-	if (o->socket_path) {
-		size_t n = (size_t)snprintf(buf, size, "path");
-		for (const char *p = o->socket_path; *p && n + 1 < size; p++)
-			buf[n++] = *p == '/' ? '_' : *p;
-		buf[n < size ? n : size - 1] = '\0';
-		return buf;
-	}
-	if (o->fd >= 0) {
-		snprintf(buf, size, "fd%d-%d", o->fd, (int)(kept ? getppid() : getpid()));
-		return buf;
-	}
-	return NULL;
+	name[0] = '\0';
+	if (o->socket_path)
+		return dirs_private(name, o->socket_path, why);
+	if (o->fd >= 0)
+		snprintf(name, DIRS_PRIVATE, "fd%d-%d", o->fd, (int)(kept ? getppid() : getpid()));
+	return OK;
 }
 
 static enum err find_runtime_dir(struct life *l, struct why *why)
 {
-	char name[128];
-	if (!l->o.runtime_dir)
-		return dirs_runtime(l->runtime_dir, sizeof(l->runtime_dir), private_name(&l->o, l->kept != NULL, name, sizeof(name)), why);
-	snprintf(l->runtime_dir, sizeof(l->runtime_dir), "%s", l->o.runtime_dir);
-	return OK;
+	char name[DIRS_PRIVATE];
+	if (l->o.runtime_dir) {
+		snprintf(l->runtime_dir, sizeof(l->runtime_dir), "%s", l->o.runtime_dir);
+		return OK;
+	}
+	enum err e = private_name(&l->o, l->kept != NULL, name, why);
+	return e == OK ? dirs_runtime(l->runtime_dir, sizeof(l->runtime_dir), name[0] ? name : NULL, why) : e;
 }
 
 // What the directories make of default paths: wrong usage, not a cause that may go away.
@@ -128,13 +124,14 @@ static void check_cpus(const struct options *o)
 
 static enum err find_dirs(struct life *l, struct why *why)
 {
-	char name[128];
-	const char *private = private_name(&l->o, l->kept != NULL, name, sizeof(name));
+	char name[DIRS_PRIVATE];
 	enum err e = find_runtime_dir(l, why);
+	if (e == OK)
+		e = private_name(&l->o, l->kept != NULL, name, why);
 	if (e == OK && l->o.state_dir)
 		snprintf(l->state_dir, sizeof(l->state_dir), "%s", l->o.state_dir);
 	else if (e == OK)
-		e = dirs_state(l->state_dir, sizeof(l->state_dir), private, why);
+		e = dirs_state(l->state_dir, sizeof(l->state_dir), name[0] ? name : NULL, why);
 	if (e == OK)
 		e = dirs_make(l->runtime_dir, 0755, why);
 	if (e == OK)

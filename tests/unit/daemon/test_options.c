@@ -473,6 +473,43 @@ static void test_dirs(void **state)
 	assert_non_null(strstr(why.text, f->conf));
 }
 
+static void test_dirs_private(void **state)
+{
+	struct files *f = *state;
+	struct why why;
+	char path[200], other[200], name[DIRS_PRIVATE], again[DIRS_PRIVATE], *cwd = getcwd(NULL, 0);
+	assert_non_null(cwd);
+	assert_int_equal(dirs_private(name, "/a/b", &why), OK);
+	assert_string_equal(name, "path-363e289cb38ee0cc-b"); // a new version is to find the old one's state
+	assert_int_equal(dirs_private(again, "//a/./b", &why), OK);
+	assert_string_equal(again, name);
+	assert_int_equal(dirs_private(again, "/a_b", &why), OK);
+	assert_string_not_equal(again + 4, name + 4);
+	assert_memory_not_equal(again, name, strlen("path-") + 16); // it is not the last component that tells them apart
+	memset(path, 'x', sizeof(path));
+	path[0] = '/';
+	path[107] = '\0';
+	memcpy(other, path, sizeof(other));
+	other[106] = 'y';
+	assert_int_equal(dirs_private(name, path, &why), OK);
+	assert_int_equal(dirs_private(again, other, &why), OK);
+	assert_string_not_equal(again, name);
+	assert_int_equal(chdir(f->dir), 0);
+	assert_int_equal(dirs_private(name, "vm.sock", &why), OK);
+	assert_int_equal(dirs_private(again, "./vm.sock", &why), OK);
+	assert_string_equal(again, name);
+	char *here = getcwd(NULL, 0);
+	snprintf(path, sizeof(path), "%s/vm.sock", here);
+	free(here);
+	assert_int_equal(dirs_private(again, path, &why), OK);
+	assert_string_equal(again, name);
+	assert_int_equal(chdir("/"), 0);
+	assert_int_equal(dirs_private(again, "vm.sock", &why), OK);
+	assert_string_not_equal(again, name);
+	assert_int_equal(chdir(cwd), 0);
+	free(cwd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -487,6 +524,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_reload_failed_port, files_open, files_close),
 		cmocka_unit_test_setup_teardown(test_reload_log_level, files_open, files_close),
 		cmocka_unit_test_setup_teardown(test_dirs, files_open, files_close),
+		cmocka_unit_test_setup_teardown(test_dirs_private, files_open, files_close),
 	};
 	return cmocka_run_group_tests_name("options", tests, NULL, NULL);
 }
