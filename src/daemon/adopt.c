@@ -166,7 +166,7 @@ static void each_session(struct vd *vd, void (*fn)(struct session *s))
 		}
 }
 
-void adopt_connections(struct vd *vd)
+static void adopt_all(struct vd *vd)
 {
 	struct rows r = { .vd = vd };
 	struct why why;
@@ -194,6 +194,15 @@ void adopt_connections(struct vd *vd)
 	blamed_settle(vd);
 	for (unsigned i = 0; i < vd->n_ports; i++)
 		vd->port[i]->told = port_state(vd->port[i]);
+}
+
+void adopt_connections(struct vd *vd)
+{
+	adopt_all(vd);
+	if (kept_hello(vd->kept)->worker == 0)
+		return; // an inherited connection is on its way to the keeper
+	for (unsigned i = 0; i < vd->n_ports; i++)
+		port_may_end_daemon(vd->port[i]);
 }
 
 struct expects {

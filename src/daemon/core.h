@@ -182,6 +182,7 @@ void port_add_session(struct port *p, struct session *s); // there is room; s ha
 bool port_full(const struct port *p); // as many front ends as there can be
 void port_device_put(struct port *p); // its device's row
 void port_session_over(struct port *p, struct session *s); // frees it
+void port_may_end_daemon(struct port *p); // if it is the one whose only connection is the daemon's purpose, and has none
 enum err port_open(struct port *p, struct why *why); // its socket or tap; of a parked tap a place only
 void port_next_session(struct port *p); // give the datapath the rings of whoever waits for it
 void port_arm_hold(struct port *p);

@@ -268,8 +268,10 @@ void port_on_connection(struct port *p, int fd)
 void port_on_kept(struct port *p, struct kept_conn *c)
 {
 	struct ucred peer = { .pid = c->about.pid, .uid = c->about.uid };
-	if (!take_connection(p, -1, c, &peer))
-		kept_close(p->vd->kept, c);
+	if (take_connection(p, -1, c, &peer))
+		return;
+	kept_close(p->vd->kept, c);
+	port_may_end_daemon(p);
 }
 
 void port_next_session(struct port *p)
@@ -288,6 +290,17 @@ void port_device_put(struct port *p)
 	struct why why;
 	if (p->has_device && store_device_put(p->vd->store, &p->device, &why) != OK)
 		vd_store_failed(p->vd, p->spec.id, &why);
+}
+
+static void end(void *arg)
+{
+	loop_stop(arg);
+}
+
+void port_may_end_daemon(struct port *p)
+{
+	if (p->ends_daemon && !p->session[0] && p->listen_fd < 0)
+		loop_defer(p->vd->loop, end, p->vd->loop); // the loop may not run yet
 }
 
 void port_session_over(struct port *p, struct session *s)
@@ -313,8 +326,7 @@ void port_session_over(struct port *p, struct session *s)
 	port_tell(p);
 	if (p->retry && p->spec.mode == SPEC_CLIENT && !p->session[0])
 		timer_arm(p->retry, 100000);
-	if (p->ends_daemon && !p->session[0] && p->listen_fd < 0)
-		loop_stop(p->vd->loop);
+	port_may_end_daemon(p);
 }
 
 // -- accessors ------------------------------------------------------------------------------------------------------------------
