@@ -26,6 +26,7 @@ struct record { // hostile input when it is read: another program has written it
 	uint32_t version, done, refused;
 	uint32_t under_way;
 	char program[256], last[WHY_MAX + 256];
+	int32_t keeper; // pid of the one that was told of; absent in what version 0.1.0 keeps
 };
 
 struct upgrade {
@@ -51,7 +52,7 @@ static void record_put(struct upgrade *u)
 
 static void record_get(struct upgrade *u)
 {
-	if (pread(u->fd, &u->r, sizeof(u->r), 0) != (ssize_t)sizeof(u->r) || u->r.version != 1)
+	if (pread(u->fd, &u->r, sizeof(u->r), 0) < (ssize_t)offsetof(struct record, keeper) || u->r.version != 1)
 		u->r = (struct record){ .version = 1 };
 	u->r.program[sizeof(u->r.program) - 1] = u->r.last[sizeof(u->r.last) - 1] = '\0';
 }
@@ -67,10 +68,12 @@ static void over(struct upgrade *u, const char *refused)
 	} else {
 		u->r.done++;
 		snprintf(u->r.last, sizeof(u->r.last), "done: %s", u->r.program);
-		if (u->self)
+		if (u->self) {
 			vd_event(u->vd, "", "upgrade.done", "keeper: %s, pid %d", u->r.program, (int)getppid());
-		else
+			vd_event(u->vd, "", "keeper.replaced", "pid %d: %s", (int)getppid(), u->r.program);
+		} else {
 			vd_event(u->vd, "", "upgrade.done", "%s, version %s, pid %d", u->r.program, VRINGD_VERSION, (int)getpid());
+		}
 	}
 	record_put(u);
 }
@@ -348,10 +351,23 @@ void vd_keep_config(struct vd *vd, int fd)
 	vd->config_fd = fd;
 }
 
+// Another process than the last worker's: the service manager had kept what this one goes on with, or it is the first of all.
+static void tell_keeper(struct upgrade *u)
+{
+	if (u->r.keeper == (int32_t)getppid())
+		return;
+	u->r.keeper = (int32_t)getppid();
+	record_put(u);
+	vd_event(u->vd, "", "keeper.started", "pid %d", (int)getppid());
+}
+
 void vd_served(struct vd *vd)
 {
 	struct upgrade *u = vd->upgrade;
-	if (!u || !u->r.under_way)
+	if (!u)
+		return;
+	tell_keeper(u);
+	if (!u->r.under_way)
 		return;
 	if (kept_was_candidate(vd->kept))
 		over(u, NULL);
