@@ -7,14 +7,21 @@
 #include "ctl.h"
 #include "store/store.h"
 
+// Whatever object is printed says by which interface it is to be read.
+static void put_object(json_t *o)
+{
+	json_object_set_new(o, "api", json_integer(1));
+	json_dumpf(o, stdout, JSON_COMPACT);
+	putchar('\n');
+}
+
 // Print the answer of a call, or tell the status of its failure.
 static int finish(struct ctl *c, const struct client *cl, json_t *result, void (*print)(const json_t *))
 {
 	if (!result)
 		return client_status(cl);
 	if (c->json) {
-		json_dumpf(result, stdout, JSON_COMPACT);
-		putchar('\n');
+		put_object(result);
 	} else if (print) {
 		print(result);
 	}
@@ -86,14 +93,13 @@ static int run_stats(struct ctl *c, const struct verb *v)
 	return rc;
 }
 
-static void one_event(const struct ctl *c, const json_t *e)
+static void one_event(const struct ctl *c, json_t *e)
 {
 	if (!c->json) {
 		print_event(e);
 		return;
 	}
-	json_dumpf(e, stdout, JSON_COMPACT);
-	putchar('\n');
+	put_object(e);
 	fflush(stdout);
 }
 
@@ -204,7 +210,12 @@ static int run_check(struct ctl *c, const struct verb *v)
 static void dump_line(void *arg, const char *line)
 {
 	(void)arg;
-	puts(line);
+	json_t *row = json_loads(line, 0, NULL);
+	if (row)
+		put_object(row);
+	else
+		puts(line); // rather than nothing
+	json_decref(row);
 }
 
 static int run_dump(struct ctl *c, const struct verb *v)
@@ -219,10 +230,8 @@ static int run_dump(struct ctl *c, const struct verb *v)
 	struct client *cl = client_open(c);
 	json_t *r = cl ? client_call(cl, v->method, NULL) : NULL, *row;
 	size_t i;
-	json_array_foreach(json_object_get(r, "rows"), i, row) {
-		json_dumpf(row, stdout, JSON_COMPACT);
-		putchar('\n');
-	}
+	json_array_foreach(json_object_get(r, "rows"), i, row)
+		put_object(row);
 	client_close(cl);
 	bool ok = r != NULL;
 	json_decref(r);
