@@ -5,6 +5,7 @@
 
 #include "daemon/rpc.h"
 
+// Whoever may open the socket (0600 if nobody changes that) may do all but what makes files, runs programs or shows all there is, with our rights.
 const struct rpc_method rpc_methods[] = {
 	{ "status", false, rpc_status },
 	{ "ports", false, rpc_ports },
@@ -18,13 +19,13 @@ const struct rpc_method rpc_methods[] = {
 	{ "announce", false, rpc_announce },
 	{ "wait", false, rpc_wait },
 	{ "port.add", true, rpc_port_add },
-	{ "port.del", true, rpc_port_del },
-	{ "port.set", true, rpc_port_set },
-	{ "port.release", true, rpc_port_release },
-	{ "port.unpin", true, rpc_port_unpin },
-	{ "drain", true, rpc_drain },
-	{ "undrain", true, rpc_undrain },
-	{ "log-level", true, rpc_log_level },
+	{ "port.del", false, rpc_port_del },
+	{ "port.set", false, rpc_port_set },
+	{ "port.release", false, rpc_port_release },
+	{ "port.unpin", false, rpc_port_unpin },
+	{ "drain", false, rpc_drain },
+	{ "undrain", false, rpc_undrain },
+	{ "log-level", false, rpc_log_level },
 	{ "store.check", false, rpc_store_check },
 	{ "store.dump", true, rpc_store_dump },
 	{ "upgrade", true, rpc_upgrade },
