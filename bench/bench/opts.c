@@ -117,10 +117,22 @@ static bool full(const char *option, unsigned n, unsigned max)
 
 static bool add_cpu(struct opts *o, const char *option, const char *part)
 {
-	unsigned cpu;
-	if (full(option, o->n_cpus, OPTS_CPUS) || !whole(option, part, 0, CPU_SETSIZE - 1, &cpu))
+	char first[64];
+	size_t n = strcspn(part, "-");
+	unsigned cpu, last;
+	memcpy(first, part, n); // each_part has limited it
+	first[n] = '\0';
+	if (!whole(option, first, 0, CPU_SETSIZE - 1, &cpu) || !whole(option, part[n] ? part + n + 1 : first, 0, CPU_SETSIZE - 1, &last))
 		return false;
-	o->cpu[o->n_cpus++] = (int)cpu;
+	if (last < cpu) {
+		complain("%s: %s ends before it begins", option, part);
+		return false;
+	}
+	for (; cpu <= last; cpu++) {
+		if (full(option, o->n_cpus, OPTS_CPUS))
+			return false;
+		o->cpu[o->n_cpus++] = (int)cpu;
+	}
 	return true;
 }
 

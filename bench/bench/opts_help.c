@@ -23,7 +23,7 @@ static const char head[] =
 	"  --exec CMD               behind --backend NAME=...: a shell command that makes those sockets\n"
 	"  --dpdk PATH              another dpdk-testpmd\n"
 	"  --driver builtin|testpmd who plays the guests; testpmd: DPDK's virtio-user, with a closed loop of frames\n"
-	"  --cpus L                 CPU of the driver, then those of the back ends (default: the first two)\n"
+	"  --cpus L                 CPU of the driver, then those of the back ends, as in 1,2-3 (default: the first two)\n"
 	"\n"
 	"What is measured\n"
 	"  --cases L                of those below; /split or /packed behind a name takes one kind of ring (default: all)\n"

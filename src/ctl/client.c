@@ -87,7 +87,7 @@ static unsigned places(const struct ctl *c, char out[3][300])
 		return n;
 	}
 	if (run && run[0])
-		snprintf(out[n++], 300, "%s/control.sock", run);
+		snprintf(out[n++], 300, "%.*s/control.sock", (int)strcspn(run, ":"), run); // systemd gives a list: the first, as vringd
 	snprintf(out[n++], 300, "/run/vringd/control.sock");
 	if (xdg && xdg[0])
 		snprintf(out[n++], 300, "%s/vringd/control.sock", xdg);

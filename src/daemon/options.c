@@ -33,8 +33,8 @@ static const struct {
 	[O_SOCKET] = { "socket-path", required_argument, false, "PATH", "one more port, id vm0, listening there (vhost-user program conventions)" },
 	[O_FD] = { "fd", required_argument, false, "N", "one more port, id vm0, on that inherited socket" },
 	[O_CAPS] = { "print-capabilities", no_argument, false, NULL, "as JSON, for QEMU and libvirt" },
-	[O_VERSION] = { "version", no_argument, false, NULL, "" },
-	[O_HELP] = { "help", no_argument, false, NULL, "" },
+	[O_VERSION] = { "version", no_argument, false, NULL, "print the version, exit" },
+	[O_HELP] = { "help", no_argument, false, NULL, "print this, exit" },
 };
 
 void options_init(struct options *o)

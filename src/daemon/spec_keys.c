@@ -28,7 +28,7 @@ const struct key spec_keys[SPEC_N_KEYS] = {
 	{ "rate-out", T_SIZE, K_VHOST, AT(rate_out), 0, UINT64_C(1) << 50, 0, NULL, true, NULL, "bits per second to the guest" },
 	{ "socket-mode", T_OCTAL, K_VHOST, AT(socket_mode), 0, 0777, 0660, NULL, false, NULL, "rights of the socket, octal" },
 	{ "socket-group", T_GROUP, K_VHOST, AT(socket_gid), 0, 0, 0, NULL, false, NULL, "its group, by name or number" },
-	{ "peer-uid", T_UID, K_VHOST, AT(peer_uid), 0, UINT32_MAX, 0, NULL, true, NULL, "only this user's front ends may connect" },
+	{ "peer-uid", T_UID, K_VHOST, AT(peer_uid), 0, UINT32_MAX, 0, NULL, true, NULL, "only this user's front ends, and root's, may connect" },
 	{ "ifname", T_IFNAME, K_TAP, AT(ifname), 0, 0, 0, NULL, false, NULL, "tap interface; created if it is not there and we may" },
 	{ "bridge", T_IFNAME, K_TAP, AT(bridge), 0, 0, 0, NULL, false, NULL, "bridge that the tap is put into" },
 };

@@ -40,6 +40,11 @@ static void test_refused(void **state)
 		"run --driver kernel",
 		"run --cpus",
 		"run --cpus x",
+		"run --cpus 1-",
+		"run --cpus -1",
+		"run --cpus 3-2",
+		"run --cpus 0-16",
+		"run --cpus 1-2-3",
 		"run --cpus 0,,1",
 		"run --cases nope",
 		"run --cases bothways/wide",
@@ -86,7 +91,7 @@ static void test_taken(void **state)
 	assert_int_equal(o.trials, 9);
 	assert_true(o.n_cpus >= 2);
 	assert_int_equal(
-		parse(&o, "run --backend vringd --backend vringd --cpus 3,5,6 --search ndr,pdr --loss 0.1 --imix --flows 8"),
+		parse(&o, "run --backend vringd --backend vringd --cpus 3,5-6 --search ndr,pdr --loss 0.1 --imix --flows 8"),
 		OPTS_OK);
 	assert_string_equal(o.backend[1].name, "vringd#2");
 	assert_int_equal(o.cpu[2], 6);

@@ -134,6 +134,14 @@ static void test_help(void **state)
 	FILE *f = open_memstream(&text, &n);
 	options_help(f);
 	fclose(f);
+	for (const char *line = text; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
+		size_t len = strcspn(line, "\n");
+		if (strncmp(line, "  --", 4) != 0)
+			continue;
+		const char *gap = memmem(line + 2, len - 2, "  ", 2);
+		if (!gap || gap + strspn(gap, " ") >= line + len)
+			fail_msg("--help has no word about it: %.*s", (int)len, line);
+	}
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		if (!strstr(text, names[i]))
 			fail_msg("--help does not know %s", names[i]);
