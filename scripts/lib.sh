@@ -3,6 +3,7 @@
 # Debian packages that a build, and the tests, need beyond a plain Debian 12.
 build_packages="cmake ninja-build gcc libc6-dev pkg-config libevent-dev libsqlite3-dev zlib1g-dev libjansson-dev libcmocka-dev"
 test_packages="qemu-system-x86 busybox-static iproute2 groff-base ca-certificates valgrind spin"
+figure_packages="dpdk dpdk-dev" # what the bench compares with
 
 say() { printf '== %s\n' "$*" >&2; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
@@ -22,6 +23,7 @@ is_here() {
     busybox-static) command -v busybox ;;
     iproute2) command -v ip ;;
     groff-base) command -v groff ;;
+    dpdk|dpdk-dev) command -v dpdk-testpmd ;;
     ca-certificates) [ -d /etc/ssl/certs ] ;;
     *) false ;;
   esac >/dev/null 2>&1
