@@ -22,7 +22,7 @@
 #define KEPT_LEASE ":lease" // who may touch rings
 #define KEPT_UPGRADE ":upgrade" // how many upgrades there were, and whether one is under way
 #define KEPT_CONFIG KP_CONFIG
-#define KEPT_TABLE ":table" // of ports, as operators left it
+#define KEPT_TABLE KP_TABLE
 #define KEPT_CONTROL ":control" // where vringctl connects
 
 struct kept;

@@ -21,7 +21,7 @@
 #define TABLE_VERSION 1
 #endif
 
-// Lines: "vringd-table VERSION PID" (the keeper's), "log-level WORD", "ORIGIN SPEC" of each port, "end N". A SPEC
+// Lines: "vringd-table VERSION", "log-level WORD", "ORIGIN SPEC" of each port, "end N". A SPEC
 // has no control characters.
 
 static void write_port(FILE *f, const struct port_spec *s, enum vd_origin origin)
@@ -41,7 +41,7 @@ static bool write_table(int fd, const struct vd *vd, const struct port *but, con
 		fd_reset(&own);
 		return false;
 	}
-	fprintf(f, "vringd-table %d %d\nlog-level %s\n", TABLE_VERSION, (int)getppid(), log_level_name(log_level()));
+	fprintf(f, "vringd-table %d\nlog-level %s\n", TABLE_VERSION, log_level_name(log_level()));
 	for (unsigned i = 0; i < vd->n_ports; i++)
 		if (vd->port[i] != but)
 			write_port(f, &vd->port[i]->spec, vd->port[i]->origin);
@@ -137,33 +137,31 @@ static enum err read_line(struct table *t, char *line, bool *ended, struct why *
 	return OK;
 }
 
-static enum err read_table(struct table *t, char *text, bool *ours_it_is, struct why *why)
+static enum err read_table(struct table *t, char *text, struct why *why)
 {
 	char *at = text, *line = strsep(&at, "\n");
-	int version = 0, pid = 0;
+	int version = 0;
 	bool ended = false;
 	enum err e = OK;
-	if (sscanf(line, "vringd-table %d %d", &version, &pid) != 2 || version != TABLE_VERSION)
+	if (sscanf(line, "vringd-table %d", &version) != 1 || version != TABLE_VERSION)
 		return refuse(why, "the kept table of ports is of another version: '%.40s'", line);
-	*ours_it_is = pid == (int)getppid();
-	while (*ours_it_is && e == OK && (line = strsep(&at, "\n")) != NULL && (*line || at))
+	while (e == OK && (line = strsep(&at, "\n")) != NULL && (*line || at))
 		e = read_line(t, line, &ended, why);
-	return e == OK && *ours_it_is && !ended ? refuse(why, "the kept table of ports was cut short") : e;
+	return e == OK && !ended ? refuse(why, "the kept table of ports was cut short") : e;
 }
 
 enum err table_take(struct kept *k, struct table **out, struct why *why)
 {
 	int fd = kept_take(k, KEPT_TABLE);
-	bool ours_it_is = false;
 	*out = NULL;
 	if (fd < 0)
 		return OK;
 	struct table *t = calloc(1, sizeof(*t));
 	char *text = t ? read_whole(fd) : NULL;
-	enum err e = text ? read_table(t, text, &ours_it_is, why) : refuse(why, "the kept table of ports can't be read");
+	enum err e = text ? read_table(t, text, why) : refuse(why, "the kept table of ports can't be read");
 	fd_reset(&fd);
 	free(text);
-	if (e == OK && ours_it_is)
+	if (e == OK)
 		*out = t;
 	else
 		free(t);

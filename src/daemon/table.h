@@ -19,9 +19,8 @@ struct table {
 	} port[DP_MAX_PORTS]; // in the order they were added
 };
 
-// The one that an earlier worker of this keeper's process left; *out is the caller's, by free. OK and NULL: there
-// is none, or it is of before a restart of the unit, which goes by what it is told. REFUSED: it can't be
-// understood.
+// The one that an earlier worker left; *out is the caller's, by free. OK and NULL: there is none, as after a restart
+// of the unit, which goes by what it is told. REFUSED: it can't be understood.
 enum err table_take(struct kept *k, struct table **out, struct why *why);
 // Keep the table as it will be: with `with` in the place of `but`, or at its end if that is NULL; without `but` if
 // there is no `with`. Both NULL: as it is. REFUSED: the keeper has the one before. Nothing is done without a

@@ -73,6 +73,7 @@ static bool init(struct keeper *k, char **argv)
 	if (k->home == HOME_STORE) { // the unit was restarted: with the configuration that there is now
 		k->me.worker++;
 		custody_drop(&k->held, KP_CONFIG);
+		custody_drop(&k->held, KP_TABLE);
 	}
 	if (k->me.exe < 0)
 		k->me.exe = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);

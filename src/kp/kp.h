@@ -40,6 +40,7 @@
 #define KP_REASON_MAX 256 // of KP_UNFIT, with its NUL
 #define KP_MAX_KEPT 112 // descriptors of a connection: 8 regions, a log and its bell, kick, call and err of 32 rings
 #define KP_CONFIG ":config" // what was read from configuration files; it does not outlive the keeper
+#define KP_TABLE ":table" // of ports, as operators left it; the same
 #define KP_ROWS ":rows" // for a candidate: a copy of the worker's
 #define KP_FLIGHT ":flight" // what the keeper puts there itself, before the first worker: struct flight_page,
 #define KP_BLAME ":blame" // struct blame_page,

@@ -20,6 +20,7 @@
 #include "base/fd.h"
 #include "base/kill.h"
 #include "driver/fe.h"
+#include "manager.h"
 #include "proto/daemon.h"
 
 #define MAX_TEXT 65536
@@ -403,6 +404,32 @@ static void try_storm(const char *bin, const char *id)
 	need(daemon_stop(&d, WAIT_MS), "it did not end well");
 }
 
+// The unit is restarted: what the store knows is there again, the rest as it is told at the start. And so it is after a death then.
+static void try_unit(const char *bin)
+{
+	static const char *const arg[] = { "--port", "null,id=a", "--port", "vhost-user,id=b", NULL };
+	static char after[MAX_TEXT];
+	if (!need(manager_start(true, 0), "no manager") || !start(bin, arg, NULL))
+		return;
+	struct fe *fe = guest("b");
+	need(strstr(ask("port.set", "{\"id\":\"a\",\"set\":[\"label=x\"]}"), "\"result\"") != NULL, "port.set was refused");
+	need(strstr(ask("port.add", "{\"spec\":\"null,id=r\"}"), "\"result\"") != NULL, "port.add was refused");
+	manager_again();
+	need(daemon_stop(&d, WAIT_MS) && manager_kept() > 0 && daemon_again(&d), "it can't be started again");
+	need(manager_await_ready(WAIT_MS) && served(), "it does not get ready");
+	for (unsigned i = 0; i < 2 && !failed[0]; i++) {
+		table(after);
+		need(strstr(after, "id=r") != NULL, "the port of run time is gone:\n%s", after);
+		need(!strstr(after, "label=x"), "what was undone by the restart is there again:\n%s", after);
+		need(fe_barrier(fe) == FE_OK, "the connection was lost");
+		next_worker(false);
+	}
+	fe_free(fe);
+	need(daemon_stop(&d, WAIT_MS), "it did not end well");
+	need(manager_wrong() == NULL, "%s", manager_wrong());
+	manager_stop();
+}
+
 static bool ended(const char *name, const char *how, bool caught)
 {
 	bool good = caught == (failed[0] != '\0');
@@ -448,6 +475,8 @@ int main(int argc, char **argv)
 		good = ended("storm", "command line", false) && good;
 		try_unkept(bin);
 		good = ended("no descriptor for it", "refused", false) && good;
+		try_unit(bin);
+		good = ended("unit", "restarted", false) && good;
 	}
 	unlink(conf);
 	return good ? 0 : 1;
