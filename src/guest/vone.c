@@ -4,6 +4,12 @@
 #include "guest/mem.h"
 #include "guest/vlayout.h"
 
+#define ONE_FLAGS (VDESC_F_NEXT | VDESC_F_WRITE | VDESC_F_INDIRECT) // what tells the kinds of a packed descriptor apart
+
+struct unaligned64 {
+	uint64_t v;
+} __attribute__((packed, may_alias));
+
 // The region of the last hit is nearly always the region of this one.
 static inline const uint8_t *translate(struct vring *r, const struct mem_region **hint, uint64_t gpa, uint32_t len)
 {
@@ -32,6 +38,110 @@ static inline void touch(const uint8_t *host, uint32_t ahead, bool writable)
 	}
 }
 
+static inline void keep(struct vone *out, const uint8_t *host, uint64_t gpa, uint32_t len, uint32_t ahead, bool writable)
+{
+	out->host = host;
+	out->len = len;
+	if (writable)
+		out->gpa = gpa;
+	else
+		out->rest = host + ahead;
+	touch(host, ahead, writable);
+}
+
+// -- with tables ----------------------------------------------------------------------------------------------------
+
+static inline uint64_t load64(const uint8_t *p) // once, whatever the compiler thinks; a table may be unaligned
+{
+	return ((const volatile struct unaligned64 *)p)->v;
+}
+
+// A readable descriptor by its flags: a buffer, or an indirect table of as many bytes as two entries have, which is looked into when
+// all descriptors are read; len 0 marks it. False: anything else.
+static bool take(struct vring *r, const struct mem_region **hint, uint16_t flags, uint64_t gpa, uint32_t len, uint32_t min_len,
+		 uint32_t ahead, struct vone *out)
+{
+	bool table = flags == VDESC_F_INDIRECT;
+	if (table ? !r->indirect_ok || len != 2 * VDESC_SIZE || r->num < 2 : flags != 0 || len < min_len)
+		return false;
+	const uint8_t *host = translate(r, hint, gpa, len);
+	if (!host)
+		return false;
+	keep(out, host, gpa, len, ahead, false);
+	if (table)
+		out->len = 0;
+	return true;
+}
+
+// The tables among n chains: `ahead` bytes, then the rest. Returns the number of the first that is anything else.
+static unsigned open_tables(struct vring *r, const struct mem_region **hint, unsigned n, uint32_t min_len, uint32_t ahead,
+			    struct vone *out)
+{
+	for (unsigned i = 0; i < n; i++) {
+		const uint8_t *t = out[i].host;
+		if (out[i].len != 0)
+			continue;
+		uint64_t gpa = load64(t), rest = load64(t + 8), gpa2 = load64(t + VDESC_SIZE), rest2 = load64(t + VDESC_SIZE + 8);
+		uint32_t len2 = (uint32_t)rest2;
+#ifdef VRINGD_MUTANT_TABLE_FIRST // seeded bugs: the header is as long as it should be,
+		rest = (rest & ~UINT64_C(0xffffffff)) | ahead;
+#elif defined VRINGD_MUTANT_TABLE_FLAGS // the second entry the last one and readable
+		rest2 = len2;
+#endif
+		if (r->packed) { // of the flags in a table two mean something, and the id nothing (virtio 1.2, 2.8.7)
+			const uint64_t bad = (uint64_t)(VDESC_F_WRITE | VDESC_F_INDIRECT) << 48;
+			if ((uint32_t)rest != ahead || ((rest | rest2) & bad))
+				return i;
+		} else if (rest != (ahead | (uint64_t)VDESC_F_NEXT << 32 | UINT64_C(1) << 48) || (uint16_t)(rest2 >> 32) != 0) {
+			return i;
+		}
+		if (len2 == 0 || len2 > UINT32_MAX - ahead || ahead + len2 < min_len)
+			return i;
+		const uint8_t *host = translate(r, hint, gpa, ahead < VONE_FIRST ? VONE_FIRST : ahead);
+		const uint8_t *host2 = translate(r, hint, gpa2, len2);
+		if (!host || !host2)
+			return i;
+		out[i].host = host;
+		out[i].rest = host2;
+		out[i].len = ahead + len2;
+		__builtin_prefetch(host);
+		__builtin_prefetch(host2);
+	}
+	return n;
+}
+
+// The chains from number i on, of which the first is no buffer. Out of line: where there are no tables nothing is paid for them.
+static __attribute__((noinline)) unsigned split_tables(struct vring *r, unsigned i, unsigned n, uint32_t min_len, uint32_t ahead,
+						       struct vone *out)
+{
+	const struct mem_region *hint = &r->mem->region[r->hint];
+	const uint8_t *table = r->desc;
+	for (; i < n; i++) {
+		const volatile uint64_t *d = (const volatile uint64_t *)(table + (size_t)out[i].id * VDESC_SIZE);
+		uint64_t gpa = d[0], rest = d[1];
+		if (!take(r, &hint, (uint16_t)(rest >> 32), gpa, (uint32_t)rest, min_len, ahead, &out[i]))
+			break;
+	}
+	return open_tables(r, &hint, i, min_len, ahead, out);
+}
+
+static __attribute__((noinline)) unsigned packed_tables(struct pring *p, unsigned i, unsigned n, uint32_t min_len, uint32_t ahead,
+							struct vone *out)
+{
+	const struct mem_region *hint = &p->v.mem->region[p->v.hint];
+	struct ppos at = ppos_add(p, p->at.avail, i);
+	for (; i < n; i++, at = ppos_add(p, at, 1)) {
+		struct pdesc d = pdesc_load(p, at.slot);
+		if ((d.flags & PDESC_F_LAP) != pdesc_available(at.wrap) ||
+		    !take(&p->v, &hint, d.flags & ONE_FLAGS, d.addr, d.len, min_len, ahead, &out[i]))
+			break;
+		out[i].id = gwrite_packed_id(d.id, 1);
+	}
+	return open_tables(&p->v, &hint, i, min_len, ahead, out);
+}
+
+// -- buffers --------------------------------------------------------------------------------------------------------
+
 unsigned vone_fetch(struct vring *r, uint16_t at, unsigned n, bool writable, uint32_t min_len, uint32_t ahead, struct vone *out)
 {
 	const uint8_t *avail = r->avail, *table = r->desc;
@@ -57,17 +167,13 @@ unsigned vone_fetch(struct vring *r, uint16_t at, unsigned n, bool writable, uin
 		const uint8_t *host = translate(r, &hint, gpa, len);
 		if (!host)
 			break;
-		out[i].host = host;
-		out[i].gpa = gpa;
-		out[i].len = len;
-		touch(host, ahead, writable);
+		keep(&out[i], host, gpa, len, ahead, writable);
 	}
-	return i;
+	return writable || i == n ? i : split_tables(r, i, n, min_len, ahead, out);
 }
 
 unsigned pone_fetch(struct pring *p, unsigned n, bool writable, uint32_t min_len, uint32_t ahead, struct vone *out)
 {
-	const uint16_t mask = PDESC_F_LAP | VDESC_F_NEXT | VDESC_F_WRITE | VDESC_F_INDIRECT;
 	const struct mem_region *hint = &p->v.mem->region[p->v.hint];
 	unsigned slot = p->at.avail.slot, i;
 	uint16_t want = (writable ? VDESC_F_WRITE : 0) | pdesc_available(p->at.avail.wrap);
@@ -77,22 +183,19 @@ unsigned pone_fetch(struct pring *p, unsigned n, bool writable, uint32_t min_len
 		n = p->num - p->out; // all others are the device's already
 	for (i = 0; i < n; i++) {
 		struct pdesc d = pdesc_load(p, (uint16_t)slot);
-		if ((d.flags & mask) != want || d.len < min_len)
+		if ((d.flags & (PDESC_F_LAP | ONE_FLAGS)) != want || d.len < min_len)
 			break;
 		const uint8_t *host = translate(&p->v, &hint, d.addr, d.len);
 		if (!host)
 			break;
-		out[i].host = host;
-		out[i].gpa = d.addr;
-		out[i].len = d.len;
+		keep(&out[i], host, d.addr, d.len, ahead, writable);
 		out[i].id = gwrite_packed_id(d.id, 1);
-		touch(host, ahead, writable);
 		if (++slot == p->num) {
 			slot = 0;
 			want ^= PDESC_F_LAP; // the next lap's
 		}
 	}
-	return i;
+	return writable || i == n ? i : packed_tables(p, i, n, min_len, ahead, out);
 }
 
 void vone_ahead(const struct vring *r)

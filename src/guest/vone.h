@@ -1,6 +1,7 @@
-// Chains of one descriptor, many at a time: what nearly all frames are. The same rules as vchain.h (each avail entry and each
+// Chains of one descriptor, many at a time: what nearly all frames are; or of an indirect table of two, the header and the frame, which is
+// how DPDK's driver sends where the header does not fit in front of the frame. The same rules as vchain.h (each avail entry and each
 // descriptor is read once, checked, then used), but in stages, so that the misses of a batch overlap: all avail entries, then all
-// descriptors, then the first bytes of all buffers.
+// descriptors, then (if there are any) all tables, then the first bytes of all buffers.
 #ifndef GUEST_VONE_H
 #define GUEST_VONE_H
 
@@ -9,17 +10,23 @@
 #include "guest/pring.h"
 #include "guest/vring.h"
 
+#define VONE_FIRST 16u
+
 struct vone {
-	const uint8_t *host;
-	uint64_t gpa;
+	const uint8_t *host; // at least VONE_FIRST bytes may be read there, if the chain has as many or is a table
+	union {
+		uint64_t gpa; // device-writable: where that is for the guest
+		const uint8_t *rest; // readable: byte `ahead`, and those behind it
+	};
 	uint32_t len;
 	uint32_t id; // by which it goes back, as gwrite_used has it
 };
 
 // The chains of avail entries at, at + 1, ... (n of them, n <= 64, all pending): those of one descriptor in one region, with at
-// least min_len bytes, device-writable if `writable` and readable if not. Stops at the first that is anything else; that one is
-// not consumed in any way and is vchain_fetch's, which reads it anew and uses only what it reads. Returns how many were
-// taken. Prefetches their first line and the one that holds byte `ahead`.
+// least min_len bytes (>= 1), device-writable if `writable` and readable if not; and if not, tables of `ahead` bytes and of others
+// that are in one region, too. Stops at the first that is anything else; that one is not consumed in any way and is vchain_fetch's,
+// which reads it anew and uses only what it reads. Returns how many were taken. Prefetches their first line and the one that
+// holds byte `ahead`.
 unsigned vone_fetch(struct vring *r, uint16_t at, unsigned n, bool writable, uint32_t min_len, uint32_t ahead, struct vone *out);
 
 // The same of a packed ring: the chains behind its place, n at most.

@@ -1,4 +1,4 @@
-// The fast form of a turn: unicast frames of one descriptor from one transmit ring into receive buffers of one descriptor, or to
+// The fast form of a turn: unicast frames of one descriptor (or of a table of two) from one transmit ring into receive buffers of one descriptor, or to
 // null ports; rings of either kind on either side (ring.h asks which, once a ring and stage). The general form (source.c,
 // deliver.c, rxsess.c) can do all that this can, and does what this leaves: whatever is unusual ends the batch in front of it,
 // with nothing of it consumed.
@@ -156,7 +156,7 @@ static unsigned route(struct worker *w, struct fast *f, struct dp_port *port, un
 	const uint32_t hdr_len = r->hdr_len;
 	for (unsigned i = 0; i < n; i++) {
 		const struct vone *c = &f->tx[i];
-		const uint8_t *frame = c->host + hdr_len;
+		const uint8_t *frame = c->rest;
 		struct gwrite_frame *to = &f->to[i];
 		uint32_t len = c->len - hdr_len;
 		uint64_t h0 = load64(c->host), h1 = load64(c->host + 8) & 0xffff, e0 = load64(frame), e1 = load64(frame + 8);

@@ -53,6 +53,7 @@ static struct {
 	struct run run;
 	bool full;
 	enum crash_point planned[MOST];
+	unsigned first; // number of the pass at which the first one is to be met
 	unsigned n;
 	bool possible[CRASH_N][POINTS_STEPS], hit[CRASH_N][POINTS_STEPS];
 	unsigned deaths, runs;
@@ -140,6 +141,7 @@ static void begin(struct points *p, struct step *s)
 	for (unsigned q = 0; q < p->lan.fe[0]->rings; q++)
 		for (unsigned i = 0; i < 2; i++)
 			fe_take_calls(p->lan.fe[i], q);
+	t.first = nth[0];
 	crash_arm(p->page, t.planned, nth, t.n);
 }
 
@@ -168,9 +170,11 @@ static void end(struct points *p, struct step *s)
 	t.deaths += fired;
 	for (unsigned i = 0; i < fired && i < t.n; i++)
 		t.hit[t.planned[i]][p->at] = true;
-	if (fired < t.n)
-		points_fail(p, "%s%s%s was never passed", fired ? crash_name(t.planned[fired - 1]) : "", fired ? ", then " : "",
-			    crash_name(t.planned[fired]));
+	if (fired < t.n) {
+		enum crash_point c = t.planned[fired];
+		points_fail(p, "%s%s%s: %u passes, its death was to be number %u, and there are %u without one", fired ? crash_name(t.planned[fired - 1]) : "",
+			    fired ? ", then " : "", crash_name(c), p->page->passes[c] - p->cur.passes[c], fired ? 1 : t.first, s->passes[c]);
+	}
 	unsigned taken = p->page->passes[CRASH_msg_taken] - p->cur.passes[CRASH_msg_taken];
 	if (t.n == 1 && p->cur.names && (t.planned[0] == CRASH_msg_committed || t.planned[0] == CRASH_msg_applied) && taken != 1)
 		points_fail(p, "it was committed, and done again: taken %u times, %u deaths", taken, fired);

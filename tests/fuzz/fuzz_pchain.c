@@ -94,6 +94,23 @@ static void device_fetches(struct world *w)
 	ring_publish(w->r, back, n);
 }
 
+// One of many is what it is alone.
+static void check_one(const struct world *w, unsigned i, const struct vone *one)
+{
+	static struct gseg segs[VCHAIN_MAX_SEGS];
+	struct vchain c;
+	const char *why;
+	if (w->writable) {
+		check_piece(w, one->host, one->gpa, one->len);
+		return;
+	}
+	FUZZ_CHECK(ring_fetch(w->r, i, false, segs, VCHAIN_MAX_SEGS, &c, &why) == VCHAIN_OK);
+	FUZZ_CHECK(c.slots == 1 && c.len == one->len && c.n_segs <= 2 && segs[0].host == one->host);
+	check_piece(w, segs[0].host, segs[0].gpa, segs[0].len);
+	FUZZ_CHECK(one->rest == (c.n_segs == 2 ? segs[1].host : one->host + 12));
+	FUZZ_CHECK(c.n_segs == 1 || segs[0].len == 12);
+}
+
 static void device_takes(struct world *w)
 {
 	struct vone one[64];
@@ -101,7 +118,7 @@ static void device_takes(struct world *w)
 	unsigned n = ring_fetch_ones(w->r, 64, ring_pending(w->r), w->writable, 1 + fuzz_byte(&w->in) % 64, 12, one);
 	FUZZ_CHECK(n <= pring_of(w->r)->num);
 	for (unsigned i = 0; i < n; i++) {
-		check_piece(w, one[i].host, one[i].gpa, one[i].len);
+		check_one(w, i, &one[i]);
 		back[i] = (struct gwrite_used){ .id = one[i].id, .len = w->writable ? 1 : 0 };
 	}
 	ring_advance(w->r, n);
