@@ -186,7 +186,9 @@ static inline void copy_body(uint8_t *to, const uint8_t *from, uint32_t len)
 	}
 }
 
-// Both sides of a long frame on their way while the one before it is copied: more lines in flight than the copy's own accesses
+#define FRAMES_AHEAD 2u
+
+// Both sides of a long frame on their way while those before it are copied: more lines in flight than the copy's own accesses
 // and the hardware's look-ahead bring about. The first lines are on their way since vone_fetch.
 static inline void frame_ahead(const struct gwrite_frame *f)
 {
@@ -218,9 +220,11 @@ void gwrite_frames(struct vring *r, const struct gwrite_frame *all, unsigned n)
 {
 	const uint32_t hdr_len = r->hdr_len;
 	const struct gwrite_frame *f = all;
+	for (unsigned i = 1; i < FRAMES_AHEAD && i < n; i++)
+		frame_ahead(all + i);
 	for (unsigned i = 0; i < n; i++, f++) {
-		if (i + 1 < n)
-			frame_ahead(f + 1);
+		if (i + FRAMES_AHEAD < n)
+			frame_ahead(f + FRAMES_AHEAD);
 		uint8_t *to = store_at(f->host);
 		uint64_t there[2] = { 0, 0 };
 		memcpy(&there[0], f->host, 8);
