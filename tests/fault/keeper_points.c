@@ -134,8 +134,8 @@ static void begin(struct points *p, struct step *s)
 {
 	unsigned nth[MOST] = {1, 1, 1, 1};
 	t.n = p->deaths = plan(p, s, t.planned);
-	if (t.n != 0 && s->kind == STEP_FRAMES) // any frame of a batch
-		nth[0] = 1 + (p->at + t.run.turn + t.runs) % s->passes[t.planned[0]];
+	if (t.n != 0 && s->kind == STEP_FRAMES) // any frame of a batch, but for those that come when they like
+		nth[0] = 1 + (p->at + t.run.turn + t.runs) % (s->passes[t.planned[0]] > s->foreign ? s->passes[t.planned[0]] - s->foreign : 1);
 	if (t.n != 0 && s->kind == STEP_MESSAGE && p->live && p->at % 2 == 0)
 		frames_silent(p);
 	for (unsigned q = 0; q < p->lan.fe[0]->rings; q++)

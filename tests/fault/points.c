@@ -261,12 +261,22 @@ static void compare(struct points *p)
 	free(state);
 }
 
+static uint64_t foreign(const struct points *p)
+{
+	uint64_t n = 0;
+	for (unsigned to = 0; to < 2; to++)
+		for (unsigned i = 0; i < p->conf.pairs; i++)
+			n += p->lan.net[to][i].foreign;
+	return n;
+}
+
 static void note(struct points *p)
 {
 	struct step *s = &p->step[p->n_steps];
 	*s = p->cur;
 	for (unsigned c = 0; c < CRASH_N; c++)
 		s->passes[c] = p->page->passes[c] - p->cur.passes[c];
+	s->foreign = foreign(p) - p->cur.foreign;
 	s->replies = p->sum;
 	p->n_steps++;
 }
@@ -299,6 +309,7 @@ void points_step(struct points *p, enum step_kind kind, const char *name)
 	snprintf(p->cur.name, sizeof(p->cur.name), "%s", name);
 	for (unsigned c = 0; c < CRASH_N; c++)
 		p->cur.passes[c] = p->page->passes[c];
+	p->cur.foreign = foreign(p);
 	if (p->at >= (p->dry ? POINTS_STEPS : p->n_steps) || (!p->dry && strcmp(p->step[p->at].name, name) != 0)) {
 		points_fail(p, "the session took another way: it was %s", p->at < p->n_steps ? p->step[p->at].name : "over");
 		return;

@@ -21,6 +21,7 @@ struct step {
 	char name[28];
 	unsigned sent; // messages of all front ends when it is done
 	uint32_t passes[CRASH_N];
+	uint64_t foreign; // announcements of the switch that came meanwhile: frames that pass points, too
 	uint64_t replies; // a sum of all that was answered so far
 	bool names; // it brings or drops a descriptor, or stops a ring: it is committed, whatever else it changes
 	char *state; // that the daemon tells of; NULL: not asked
