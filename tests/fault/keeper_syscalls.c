@@ -29,6 +29,7 @@ static struct {
 	uint32_t seed;
 	uint32_t stops[POINTS_STEPS], taking[2]; // counted: of each step, of taking over (by alone)
 	bool hit[POINTS_STEPS][STOPS], hit_taking[2][STOPS];
+	uint32_t turn[POINTS_STEPS], turn_taking[2]; // tried last
 	uint32_t first, second, drawn; // drawn: the seed of all
 	unsigned sessions, deaths, fresh;
 } t;
@@ -39,15 +40,18 @@ static uint32_t draw(uint32_t n)
 	return (uint32_t)((uint64_t)t.seed * n >> 32);
 }
 
-// One that was not hit yet, of 1 to n: the first, or any.
-static uint32_t pick(const bool *hit, uint32_t n)
+// One that was not hit yet, of 1 to n: any, or in turn: one that is not met, since calls are not always the same ones, would
+// else be tried again and again, and none behind it.
+static uint32_t pick(const bool *hit, uint32_t n, uint32_t *turn)
 {
 	if (n == 0)
 		return 0;
-	uint32_t from = t.full ? 0 : draw(n);
+	uint32_t from = t.full ? *turn : draw(n);
 	for (uint32_t i = 0; i < n; i++)
-		if (!hit[(from + i) % n + 1])
-			return (from + i) % n + 1;
+		if (!hit[(from + i) % n + 1]) {
+			*turn = (from + i) % n + 1;
+			return *turn;
+		}
 	return 0;
 }
 
@@ -78,9 +82,9 @@ static void begin(struct points *p, struct step *s)
 	t.first = t.second = 0;
 	if (!p->dry) {
 		uint32_t n = t.stops[p->at];
-		t.first = pick(t.hit[p->at], n);
+		t.first = pick(t.hit[p->at], n, &t.turn[p->at]);
 		t.first = t.first == 0 && t.adopts && n ? 1 : t.first;
-		t.second = t.adopts && t.first ? pick(t.hit_taking[t.alone], t.taking[t.alone]) : 0;
+		t.second = t.adopts && t.first ? pick(t.hit_taking[t.alone], t.taking[t.alone], &t.turn_taking[t.alone]) : 0;
 	}
 	p->deaths = (t.first != 0) + (t.second != 0);
 	if (t.first != 0 && s->kind == STEP_MESSAGE && p->live)
