@@ -119,6 +119,20 @@ pid_t daemon_standby(const struct daemon *d)
 	return daemon_has_keeper(d) && daemon_children(d->pid, child, 2) == 2 ? child[1] : -1;
 }
 
+// Has it another thread than its first? One that still ends has the descriptors of all.
+static bool daemon_threads(pid_t pid)
+{
+	char path[64];
+	unsigned n = 0;
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	DIR *dir = opendir(path);
+	for (struct dirent *e; dir != NULL && (e = readdir(dir)) != NULL;)
+		n += e->d_name[0] != '.';
+	if (dir != NULL)
+		closedir(dir);
+	return n > 1;
+}
+
 // Dead, though nobody may have asked for its status yet: it is no child of ours.
 static bool daemon_dead(pid_t pid)
 {
@@ -130,18 +144,22 @@ static bool daemon_dead(pid_t pid)
 	size_t n = fread(text, 1, sizeof(text) - 1, f);
 	fclose(f);
 	const char *state = n > 0 ? strrchr(text, ')') : NULL;
-	return state == NULL || state[2] == 'Z' || state[2] == 'X';
+	return state == NULL || ((state[2] == 'Z' || state[2] == 'X') && !daemon_threads(pid));
 }
 
 void daemon_kill(struct daemon *d)
 {
-	pid_t worker = d->pid > 0 ? daemon_worker(d) : -1;
+	pid_t child[2];
 	if (d->pid <= 0)
 		return;
+	unsigned n = daemon_has_keeper(d) ? daemon_children(d->pid, child, 2) : 0;
 	kill_one(d->pid, SIGKILL);
 	waitpid(d->pid, &d->status, 0);
-	for (unsigned i = 0; worker > 0 && !daemon_dead(worker) && i < 5000; i++) // it dies with its keeper
-		daemon_nap(1);
+	for (unsigned i = 0; n > 0 && i < 5000;) // worker and standby die with their keeper
+		if (daemon_dead(child[n - 1]))
+			n--;
+		else
+			i++, daemon_nap(1);
 	d->pid = -1;
 }
 

@@ -33,9 +33,12 @@ bool hostile_open(struct hostile *h, struct bed *b, unsigned ring, bool packed)
 void hostile_bounded(struct hostile *h)
 {
 	struct bed *b = h->lan.b;
-	uint64_t cpu = daemon_cpu_us(&b->d);
-	daemon_nap(40);
-	cpu = daemon_cpu_us(&b->d) - cpu;
+	uint64_t cpu = UINT64_MAX;
+	for (unsigned look = 0; look < 3 && cpu > 10000; look++) { // one that spins does so each time
+		uint64_t before = daemon_cpu_us(&b->d);
+		daemon_nap(40);
+		cpu = daemon_cpu_us(&b->d) - before;
+	}
 	b->checks++;
 	if (cpu > 10000)
 		bed_fail(b, "the daemon spins: %llu us of 40 ms", (unsigned long long)cpu);
