@@ -1,14 +1,11 @@
 #include "guest/vone.h"
 
+#include "base/once.h"
 #include "guest/gwrite_packed.h"
 #include "guest/mem.h"
 #include "guest/vlayout.h"
 
 #define ONE_FLAGS (VDESC_F_NEXT | VDESC_F_WRITE | VDESC_F_INDIRECT) // what tells the kinds of a packed descriptor apart
-
-struct unaligned64 {
-	uint64_t v;
-} __attribute__((packed, may_alias));
 
 // The region of the last hit is nearly always the region of this one.
 static inline const uint8_t *translate(struct vring *r, const struct mem_region **hint, uint64_t gpa, uint32_t len)
@@ -51,11 +48,6 @@ static inline void keep(struct vone *out, const uint8_t *host, uint64_t gpa, uin
 
 // -- with tables ----------------------------------------------------------------------------------------------------
 
-static inline uint64_t load64(const uint8_t *p) // once, whatever the compiler thinks; a table may be unaligned
-{
-	return ((const volatile struct unaligned64 *)p)->v;
-}
-
 // A readable descriptor by its flags: a buffer, or an indirect table of as many bytes as two entries have, which is looked into when
 // all descriptors are read; len 0 marks it. False: anything else.
 static bool take(struct vring *r, const struct mem_region **hint, uint16_t flags, uint64_t gpa, uint32_t len, uint32_t min_len,
@@ -81,7 +73,7 @@ static unsigned open_tables(struct vring *r, const struct mem_region **hint, uns
 		const uint8_t *t = out[i].host;
 		if (out[i].len != 0)
 			continue;
-		uint64_t gpa = load64(t), rest = load64(t + 8), gpa2 = load64(t + VDESC_SIZE), rest2 = load64(t + VDESC_SIZE + 8);
+		uint64_t gpa = once_load64(t), rest = once_load64(t + 8), gpa2 = once_load64(t + VDESC_SIZE), rest2 = once_load64(t + VDESC_SIZE + 8);
 		uint32_t len2 = (uint32_t)rest2;
 #ifdef VRINGD_MUTANT_TABLE_FIRST // seeded bugs: the header is as long as it should be,
 		rest = (rest & ~UINT64_C(0xffffffff)) | ahead;

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "base/crash.h"
+#include "base/once.h"
 #include "dirty/dirty.h"
 #include "guest/mem.h"
 #include "net/eth.h"
@@ -23,15 +24,6 @@
 
 #define FAST_MIN (ETH_HDR + 20u) // room for what is looked at, and for gwrite_frames
 #define NO_MEMO UINT64_MAX
-
-struct unaligned64 {
-	uint64_t v;
-} __attribute__((packed, may_alias));
-
-static inline uint64_t load64(const uint8_t *p) // once, whatever the compiler thinks
-{
-	return ((const volatile struct unaligned64 *)p)->v;
-}
 
 // Six bytes as they lie in memory (the first one lowest) as a mac_key.
 static inline uint64_t key_of_raw(uint64_t raw)
@@ -159,7 +151,7 @@ static unsigned route(struct worker *w, struct fast *f, struct dp_port *port, un
 		const uint8_t *frame = c->rest;
 		struct gwrite_frame *to = &f->to[i];
 		uint32_t len = c->len - hdr_len;
-		uint64_t h0 = load64(c->host), h1 = load64(c->host + 8) & 0xffff, e0 = load64(frame), e1 = load64(frame + 8);
+		uint64_t h0 = once_load64(c->host), h1 = once_load64(c->host + 8) & 0xffff, e0 = once_load64(frame), e1 = once_load64(frame + 8);
 		uint64_t dst = e0 & UINT64_C(0xffffffffffff), src = e0 >> 48 | (e1 & 0xffffffff) << 16;
 		uint16_t type = __builtin_bswap16((uint16_t)(e1 >> 32));
 		if (len > ETH_MAX || type == ETH_T_VLAN || type == ETH_T_QINQ || type == ETH_T_ARP || type == ETH_T_IPV6)

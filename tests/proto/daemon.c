@@ -119,21 +119,22 @@ pid_t daemon_standby(const struct daemon *d)
 	return daemon_has_keeper(d) && daemon_children(d->pid, child, 2) == 2 ? child[1] : -1;
 }
 
-// Has it another thread than its first? One that still ends has the descriptors of all.
-static bool daemon_threads(pid_t pid)
+// How many "fd" or "task" (threads) a process has; -1: it can't be seen.
+static int daemon_count(pid_t pid, const char *what)
 {
 	char path[64];
-	unsigned n = 0;
-	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, what);
 	DIR *dir = opendir(path);
-	for (struct dirent *e; dir != NULL && (e = readdir(dir)) != NULL;)
+	if (dir == NULL)
+		return -1;
+	int n = 0;
+	for (struct dirent *e; (e = readdir(dir)) != NULL;)
 		n += e->d_name[0] != '.';
-	if (dir != NULL)
-		closedir(dir);
-	return n > 1;
+	closedir(dir);
+	return n;
 }
 
-// Dead, though nobody may have asked for its status yet: it is no child of ours.
+// Dead, all of its threads (one that still ends has the descriptors of all), though nobody may have asked for its status yet: it is no child of ours.
 static bool daemon_dead(pid_t pid)
 {
 	char path[64], text[256] = "";
@@ -144,7 +145,7 @@ static bool daemon_dead(pid_t pid)
 	size_t n = fread(text, 1, sizeof(text) - 1, f);
 	fclose(f);
 	const char *state = n > 0 ? strrchr(text, ')') : NULL;
-	return state == NULL || ((state[2] == 'Z' || state[2] == 'X') && !daemon_threads(pid));
+	return state == NULL || ((state[2] == 'Z' || state[2] == 'X') && daemon_count(pid, "task") <= 1);
 }
 
 void daemon_kill(struct daemon *d)
@@ -210,24 +211,10 @@ const char *daemon_path(const struct daemon *d, const char *port)
 	return path;
 }
 
-static int daemon_fds_of(pid_t pid)
-{
-	char path[64];
-	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
-	DIR *dir = opendir(path);
-	if (dir == NULL)
-		return -1;
-	int n = 0;
-	for (struct dirent *e; (e = readdir(dir)) != NULL;)
-		n += e->d_name[0] != '.';
-	closedir(dir);
-	return n;
-}
-
 int daemon_fds(const struct daemon *d)
 {
 	pid_t worker = daemon_worker(d);
-	int n = daemon_fds_of(d->pid), more = worker > 0 && worker != d->pid ? daemon_fds_of(worker) : 0;
+	int n = daemon_count(d->pid, "fd"), more = worker > 0 && worker != d->pid ? daemon_count(worker, "fd") : 0;
 	return n < 0 || more < 0 ? -1 : n + more;
 }
 

@@ -20,63 +20,17 @@
 #include "guest/mem.h"
 #include "guest/pring.h"
 #include "guest/vone.h"
+#include "ringbed.h"
 
 #define F_USUAL (UINT64_C(1) << 32 | UINT64_C(1) << 28)
 #define F_EVENT (UINT64_C(1) << 29)
 #define FRESH 0x80008000u
 
-struct bed {
-	struct gmem *mem;
-	struct mem_map *map;
-	struct vq q;
-	struct pring *ring;
-	struct dirty_log *log;
-	int log_fd;
-	uint64_t buf; // guest-physical: 64 KiB
-};
-
 static struct gseg segs[VCHAIN_MAX_SEGS];
 
-static void bed_open(struct bed *b, uint16_t num, uint64_t features, bool in_order, bool logging)
+static void bed_open(struct ringbed *b, uint16_t num, uint64_t features, bool in_order, bool logging)
 {
-	memset(b, 0, sizeof(*b));
-	struct gmem_conf mc = { .regions = 2, .region_bytes = 1u << 20 };
-	b->mem = gmem_new(&mc);
-	struct vu_memory t;
-	int fds[VU_MAX_FDS];
-	gmem_table(b->mem, &t, fds);
-	struct mem_spec spec[2];
-	for (unsigned i = 0; i < 2; i++)
-		spec[i] = (struct mem_spec){ t.region[i].guest_addr, t.region[i].size, t.region[i].user_addr, t.region[i].mmap_offset };
-	struct why why;
-	assert_int_equal(mem_build(&b->map, spec, fds, 2, false, &why), OK);
-	assert_true(vq_init_packed(&b->q, b->mem, 0, num, true));
-	b->q.in_order = in_order;
-	vq_reset(&b->q, 0, (features & F_EVENT) != 0);
-	b->q.kick = -1;
-	b->buf = gmem_area(b->mem, 0, GMEM_DEVICE, 65536, 0);
-	b->log_fd = -1;
-	if (logging) {
-		uint64_t bytes = (gmem_end(b->mem) / 4096 + 63) / 64 * 8;
-		b->log_fd = memfd_create("log", MFD_CLOEXEC);
-		assert_int_equal(ftruncate(b->log_fd, (off_t)bytes), 0);
-		assert_int_equal(dirty_open(&b->log, b->log_fd, bytes, 0, false, &why), OK);
-	}
-	struct vring_conf c = { .num = num, .features = features, .mem = b->map, .desc_uaddr = gmem_uaddr(b->mem, b->q.desc_gpa),
-				.avail_uaddr = gmem_uaddr(b->mem, b->q.avail_gpa), .used_uaddr = gmem_uaddr(b->mem, b->q.used_gpa),
-				.log = b->log, .log_used = logging, .log_gpa = b->q.used_gpa, .call_fd = -1 };
-	assert_int_equal(pring_new(&b->ring, &c, &why), OK);
-}
-
-static void bed_close(struct bed *b)
-{
-	pring_free(b->ring);
-	vq_fini(&b->q);
-	dirty_free(b->log);
-	if (b->log_fd >= 0)
-		close(b->log_fd);
-	mem_free(b->map);
-	gmem_free(b->mem);
+	ringbed_open(b, &(struct ringbed_conf){ .num = num, .features = features | RINGBED_PACKED, .in_order = in_order, .logging = logging });
 }
 
 // -- chains -------------------------------------------------------------------------------------------------------------
@@ -116,7 +70,7 @@ static const struct row {
 	{ "indirect as large as there are numbers", { { BUF, 0xfffffff0, 7, VQ_INDIRECT } }, 1, false, VCHAIN_BAD, 0, 0 },
 };
 
-static void offer_row(struct bed *b, const struct row *row)
+static void offer_row(struct ringbed *b, const struct row *row)
 {
 	const struct gmem_region *r0 = &b->mem->region[0], *r1 = &b->mem->region[1];
 	for (unsigned i = 0; i < row->n; i++) {
@@ -136,36 +90,36 @@ static void test_chains(void **state)
 {
 	(void)state;
 	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct bed b;
+		struct ringbed b;
 		struct vchain c;
 		struct vone taken;
 		const char *why = NULL;
 		bed_open(&b, 8, F_USUAL, false, false);
-		assert_false(pring_ready(b.ring, 0));
+		assert_false(pring_ready(b.packed, 0));
 		offer_row(&b, &rows[i]);
-		assert_true(pring_ready(b.ring, 0));
-		enum vchain_result res = pchain_fetch(b.ring, 0, rows[i].writable, segs, VCHAIN_MAX_SEGS, &c, &why);
+		assert_true(pring_ready(b.packed, 0));
+		enum vchain_result res = pchain_fetch(b.packed, 0, rows[i].writable, segs, VCHAIN_MAX_SEGS, &c, &why);
 		if (res != rows[i].want || c.len != rows[i].len || c.n_segs != rows[i].segs)
 			fail_msg("%s: result %d (%s), length %u in %u pieces", rows[i].name, res, why ? why : "", c.len, c.n_segs);
 		assert_int_equal(c.slots, rows[i].n); // good or bad, it is known how it goes back
 		assert_int_equal(c.id, rows[i].d[rows[i].n - 1].id);
 		assert_true((res == VCHAIN_BAD) == (why != NULL));
 		bool is_plain = res == VCHAIN_OK && rows[i].n == 1 && rows[i].segs == 1;
-		assert_int_equal(pone_fetch(b.ring, 1, rows[i].writable, 1, 0, &taken), is_plain);
+		assert_int_equal(pone_fetch(b.packed, 1, rows[i].writable, 1, 0, &taken), is_plain);
 		if (is_plain) {
 			assert_true(taken.id == gwrite_packed_id(c.id, c.slots));
 			assert_true(taken.host == segs[0].host && taken.len == segs[0].len);
 			assert_true(rows[i].writable ? taken.gpa == segs[0].gpa : taken.rest == taken.host);
-			assert_int_equal(pone_fetch(b.ring, 1, rows[i].writable, c.len + 1, 0, &taken), 0); // too short
+			assert_int_equal(pone_fetch(b.packed, 1, rows[i].writable, c.len + 1, 0, &taken), 0); // too short
 		}
-		bed_close(&b);
+		ringbed_close(&b);
 	}
 }
 
 static void test_indirect(void **state)
 {
 	(void)state;
-	struct bed b;
+	struct ringbed b;
 	struct vchain c;
 	const char *why;
 	bed_open(&b, 8, F_USUAL, false, false);
@@ -179,52 +133,52 @@ static void test_indirect(void **state)
 		*gmem_at(b.mem, at + i) = raw[i];
 	vq_packed_raw(&b.q, (struct vq_pdesc){ at, sizeof(t), 7, VQ_INDIRECT });
 	vq_publish(&b.q, false);
-	assert_int_equal(pchain_fetch(b.ring, 0, false, segs, VCHAIN_MAX_SEGS, &c, &why), VCHAIN_OK);
+	assert_int_equal(pchain_fetch(b.packed, 0, false, segs, VCHAIN_MAX_SEGS, &c, &why), VCHAIN_OK);
 	assert_int_equal(c.len, 42);
 	assert_int_equal(c.id, 7);
 	assert_int_equal(c.slots, 1);
-	assert_int_equal(pchain_fetch(b.ring, 0, false, segs, 1, &c, &why), VCHAIN_NO_ROOM);
+	assert_int_equal(pchain_fetch(b.packed, 0, false, segs, 1, &c, &why), VCHAIN_NO_ROOM);
 	*gmem_at(b.mem, at + 14) = VQ_INDIRECT; // nested
-	assert_int_equal(pchain_fetch(b.ring, 0, false, segs, VCHAIN_MAX_SEGS, &c, &why), VCHAIN_BAD);
-	bed_close(&b);
+	assert_int_equal(pchain_fetch(b.packed, 0, false, segs, VCHAIN_MAX_SEGS, &c, &why), VCHAIN_BAD);
+	ringbed_close(&b);
 	bed_open(&b, 8, UINT64_C(1) << 32, false, false); // not negotiated
 	vq_packed_raw(&b.q, (struct vq_pdesc){ b.buf, 16, 7, VQ_INDIRECT });
 	vq_publish(&b.q, false);
-	assert_int_equal(pchain_fetch(b.ring, 0, false, segs, VCHAIN_MAX_SEGS, &c, &why), VCHAIN_BAD);
-	bed_close(&b);
+	assert_int_equal(pchain_fetch(b.packed, 0, false, segs, VCHAIN_MAX_SEGS, &c, &why), VCHAIN_BAD);
+	ringbed_close(&b);
 }
 
 // NEXT all round, and flags that say "available" everywhere: bounded, and the ring is broken, not we.
 static void test_no_end(void **state)
 {
 	(void)state;
-	struct bed b;
+	struct ringbed b;
 	struct vchain c;
 	const char *why;
 	bed_open(&b, 8, F_USUAL, false, false);
 	for (unsigned i = 0; i < 8; i++)
 		b.q.p.desc[i] = (struct vq_pdesc){ b.buf, 10, 1, VQ_NEXT | VQ_AVAIL };
-	assert_true(pring_ready(b.ring, 0));
-	assert_true(pring_ready(b.ring, 7));
-	assert_false(pring_ready(b.ring, 8));
-	assert_int_equal(pchain_fetch(b.ring, 0, false, segs, VCHAIN_MAX_SEGS, &c, &why), VCHAIN_BROKEN);
-	assert_non_null(vring_broken(&b.ring->v));
-	pring_restore(b.ring, FRESH);
-	assert_null(vring_broken(&b.ring->v));
+	assert_true(pring_ready(b.packed, 0));
+	assert_true(pring_ready(b.packed, 7));
+	assert_false(pring_ready(b.packed, 8));
+	assert_int_equal(pchain_fetch(b.packed, 0, false, segs, VCHAIN_MAX_SEGS, &c, &why), VCHAIN_BROKEN);
+	assert_non_null(vring_broken(&b.packed->v));
+	pring_restore(b.packed, FRESH);
+	assert_null(vring_broken(&b.packed->v));
 	// what the device has already is not taken a second time, whatever the flags say
 	for (unsigned i = 0; i < 8; i++)
 		b.q.p.desc[i].flags = VQ_AVAIL;
 	struct vone many[8];
-	assert_int_equal(pone_fetch(b.ring, 1, false, 1, 0, many), 1);
-	pring_advance(b.ring, 6);
+	assert_int_equal(pone_fetch(b.packed, 1, false, 1, 0, many), 1);
+	pring_advance(b.packed, 6);
 	b.q.p.desc[0].flags = VQ_USED; // available in the next lap
 	b.q.p.desc[1].flags = VQ_USED;
-	assert_true(pring_ready(b.ring, 1));
-	assert_false(pring_ready(b.ring, 2));
-	assert_int_equal(pone_fetch(b.ring, 8, false, 1, 0, many), 2);
+	assert_true(pring_ready(b.packed, 1));
+	assert_false(pring_ready(b.packed, 2));
+	assert_int_equal(pone_fetch(b.packed, 8, false, 1, 0, many), 2);
 	b.q.p.desc[7].flags |= VQ_NEXT;
-	assert_int_equal(pchain_fetch(b.ring, 1, false, segs, VCHAIN_MAX_SEGS, &c, &why), VCHAIN_BROKEN);
-	bed_close(&b);
+	assert_int_equal(pchain_fetch(b.packed, 1, false, segs, VCHAIN_MAX_SEGS, &c, &why), VCHAIN_BROKEN);
+	ringbed_close(&b);
 }
 
 // -- round and round ----------------------------------------------------------------------------------------------------------
@@ -232,7 +186,7 @@ static void test_no_end(void **state)
 // Chains of one to three descriptors through a ring of an odd size, over many laps, several of them in a publish.
 static void run_laps(uint16_t num, bool writable, bool in_order)
 {
-	struct bed b;
+	struct ringbed b;
 	bed_open(&b, num, F_USUAL | F_EVENT, in_order, false);
 	srandom(num);
 	uint32_t sent = 0, back = 0;
@@ -245,17 +199,17 @@ static void run_laps(uint16_t num, bool writable, bool in_order)
 			if (vq_add(&b.q, bufs, n, sent))
 				sent++;
 		}
-		assert_false(pring_ready(b.ring, 0)); // not shown yet
+		assert_false(pring_ready(b.packed, 0)); // not shown yet
 		vq_publish(&b.q, false);
 		struct gwrite_used elems[16];
 		unsigned n = 0;
 		uint32_t shown = back;
-		while (n < 16 && pring_ready(b.ring, 0)) {
+		while (n < 16 && pring_ready(b.packed, 0)) {
 			struct vchain c;
 			const char *why;
-			assert_int_equal(pchain_fetch(b.ring, 0, writable, segs, VCHAIN_MAX_SEGS, &c, &why), VCHAIN_OK);
+			assert_int_equal(pchain_fetch(b.packed, 0, writable, segs, VCHAIN_MAX_SEGS, &c, &why), VCHAIN_OK);
 			assert_int_equal(c.len, c.n_segs * (10 + (shown++) % 7));
-			pring_advance(b.ring, c.slots);
+			pring_advance(b.packed, c.slots);
 			elems[n++] = (struct gwrite_used){ .id = gwrite_packed_id(c.id, c.slots), .len = writable ? c.len : 0 };
 		}
 		if (in_order && !writable && n > 1) { // one used descriptor for all
@@ -265,9 +219,9 @@ static void run_laps(uint16_t num, bool writable, bool in_order)
 			n = 1;
 		}
 		uint32_t token, len;
-		gwrite_packed_fill(b.ring, elems, n);
+		gwrite_packed_fill(b.packed, elems, n);
 		assert_false(vq_take(&b.q, &token, &len)); // nothing is visible before it is shown
-		gwrite_packed_show(b.ring);
+		gwrite_packed_show(b.packed);
 		while (vq_take(&b.q, &token, &len)) {
 			assert_int_equal(token, back);
 			assert_true(!writable ? len == 0 : len % (10 + back % 7) == 0 && len != 0);
@@ -275,13 +229,13 @@ static void run_laps(uint16_t num, bool writable, bool in_order)
 		}
 		assert_null(b.q.broken);
 		assert_int_equal(back, sent);
-		uint32_t base = pring_base(b.ring);
+		uint32_t base = pring_base(b.packed);
 		assert_int_equal(base & 0xffff, base >> 16);
 		assert_int_equal(base, vq_base(&b.q));
 		if (random() % 8 == 0)
-			pring_restore(b.ring, random() % 2 ? base : base & 0xffff); // a stop and a start, also with half a base
+			pring_restore(b.packed, random() % 2 ? base : base & 0xffff); // a stop and a start, also with half a base
 	}
-	bed_close(&b);
+	ringbed_close(&b);
 }
 
 static void test_laps(void **state)
@@ -304,11 +258,11 @@ static void test_base(void **state)
 	assert_int_equal(vbase_check_packed(0x80078007, 8, &why), OK);
 	assert_int_equal(vbase_check_packed(0x80078008, 8, &why), REFUSED);
 	assert_int_equal(vbase_check_packed(0x00080007, 8, &why), REFUSED);
-	struct bed b;
+	struct ringbed b;
 	bed_open(&b, 8, F_USUAL, false, false);
-	assert_int_equal(pring_base(b.ring), FRESH);
-	pring_restore(b.ring, 0x80050003); // fetched up to 3 of the next lap, returned up to 5 of this one: that again
-	assert_int_equal(pring_base(b.ring), 0x80058005);
+	assert_int_equal(pring_base(b.packed), FRESH);
+	pring_restore(b.packed, 0x80050003); // fetched up to 3 of the next lap, returned up to 5 of this one: that again
+	assert_int_equal(pring_base(b.packed), 0x80058005);
 	struct vring_conf c = { .num = 0, .mem = b.map };
 	struct pring *p;
 	assert_int_equal(pring_new(&p, &c, &why), REFUSED);
@@ -316,7 +270,7 @@ static void test_base(void **state)
 	assert_int_equal(pring_new(&p, &c, &why), REFUSED);
 	c.num = 8; // addresses that lead nowhere
 	assert_int_equal(pring_new(&p, &c, &why), REFUSED);
-	bed_close(&b);
+	ringbed_close(&b);
 }
 
 // Wherever a ring stands after clean laps of single descriptors, its flags say it; with traces of longer chains they say nothing
@@ -328,7 +282,7 @@ static void test_find(void **state)
 	for (unsigned k = 0; k < 4; k++)
 		for (unsigned steps = 0; steps < 4u * sizes[k] + 3; steps++)
 			for (unsigned out = 0; out <= sizes[k]; out++) {
-				struct bed b;
+				struct ringbed b;
 				uint32_t found = 0, token, len;
 				bed_open(&b, sizes[k], F_USUAL, false, false);
 				struct vq_buf buf = { b.buf, 100, false };
@@ -336,25 +290,25 @@ static void test_find(void **state)
 					struct vone one;
 					assert_true(vq_add(&b.q, &buf, 1, i));
 					vq_publish(&b.q, false);
-					assert_int_equal(pone_fetch(b.ring, 1, false, 1, 0, &one), 1);
-					pring_advance(b.ring, 1);
+					assert_int_equal(pone_fetch(b.packed, 1, false, 1, 0, &one), 1);
+					pring_advance(b.packed, 1);
 					struct gwrite_used u = { .id = one.id };
-					gwrite_packed_publish(b.ring, &u, 1);
+					gwrite_packed_publish(b.packed, &u, 1);
 					assert_true(vq_take(&b.q, &token, &len));
 				}
 				for (unsigned i = 0; i < out; i++)
 					assert_true(vq_add(&b.q, &buf, 1, i));
 				vq_publish(&b.q, false);
-				assert_true(pring_find(b.ring, &found));
-				if (found != pring_base(b.ring))
-					fail_msg("size %u, %u done, %u out: 0x%x, not 0x%x", sizes[k], steps, out, found, pring_base(b.ring));
-				bed_close(&b);
+				assert_true(pring_find(b.packed, &found));
+				if (found != pring_base(b.packed))
+					fail_msg("size %u, %u done, %u out: 0x%x, not 0x%x", sizes[k], steps, out, found, pring_base(b.packed));
+				ringbed_close(&b);
 			}
 	// killed between the others of a batch and its first: it is shown at the next start, whatever the driver added meanwhile
 	for (unsigned steps = 0; steps < 19; steps++)
 		for (unsigned cut = 2; cut <= 5; cut++)
 			for (unsigned more = 0; cut + more <= 6; more++) {
-				struct bed k;
+				struct ringbed k;
 				uint32_t at, token, len;
 				bed_open(&k, 6, F_USUAL, false, false);
 				struct vq_buf buf = { k.buf, 100, false };
@@ -365,55 +319,55 @@ static void test_find(void **state)
 					vq_publish(&k.q, false);
 					if (i >= steps)
 						continue;
-					assert_int_equal(pone_fetch(k.ring, 1, false, 1, 0, one), 1);
-					pring_advance(k.ring, 1);
+					assert_int_equal(pone_fetch(k.packed, 1, false, 1, 0, one), 1);
+					pring_advance(k.packed, 1);
 					u[0] = (struct gwrite_used){ .id = one[0].id };
-					gwrite_packed_publish(k.ring, u, 1);
+					gwrite_packed_publish(k.packed, u, 1);
 					assert_true(vq_take(&k.q, &token, &len));
 				}
-				uint32_t before = pring_base(k.ring);
-				assert_int_equal(pone_fetch(k.ring, cut, false, 1, 0, one), cut);
+				uint32_t before = pring_base(k.packed);
+				assert_int_equal(pone_fetch(k.packed, cut, false, 1, 0, one), cut);
 				for (unsigned i = 0; i < cut; i++)
 					u[i] = (struct gwrite_used){ .id = one[i].id, .len = 7 };
-				pring_advance(k.ring, cut);
-				gwrite_packed_fill(k.ring, u, cut);
+				pring_advance(k.packed, cut);
+				gwrite_packed_fill(k.packed, u, cut);
 				for (unsigned i = 0; i < more; i++)
 					assert_true(vq_add(&k.q, &buf, 1, 100 + i));
 				vq_publish(&k.q, false);
 				assert_false(vq_take(&k.q, &token, &len));
-				assert_true(pring_find(k.ring, &at));
+				assert_true(pring_find(k.packed, &at));
 				assert_int_equal(at, before);
 				for (uint32_t any = 0; any < 12; any++) // nothing else can be right
-					assert_int_equal(pring_admits(k.ring, at, any % 6 | (any / 6) << 15), (at & 0xffff) == (any % 6 | (any / 6) << 15));
-				pring_restore(k.ring, at);
-				assert_int_equal(pring_finish(k.ring), cut);
+					assert_int_equal(pring_admits(k.packed, at, any % 6 | (any / 6) << 15), (at & 0xffff) == (any % 6 | (any / 6) << 15));
+				pring_restore(k.packed, at);
+				assert_int_equal(pring_finish(k.packed), cut);
 				for (unsigned i = 0; i < cut; i++) {
 					assert_true(vq_take(&k.q, &token, &len));
 					assert_int_equal(token, steps + i);
 					assert_int_equal(len, i == 0 ? 0 : 7);
 				}
 				assert_null(k.q.broken);
-				assert_int_equal(pring_base(k.ring), vq_base(&k.q));
-				assert_int_equal(pring_finish(k.ring), 0);
-				assert_int_equal(pone_fetch(k.ring, 6, false, 1, 0, one), more);
-				bed_close(&k);
+				assert_int_equal(pring_base(k.packed), vq_base(&k.q));
+				assert_int_equal(pring_finish(k.packed), 0);
+				assert_int_equal(pone_fetch(k.packed, 6, false, 1, 0, one), more);
+				ringbed_close(&k);
 			}
-	struct bed b;
+	struct ringbed b;
 	uint32_t found;
 	bed_open(&b, 8, F_USUAL, false, false);
 	struct vq_buf two[2] = { { b.buf, 100, false }, { b.buf, 100, false } };
 	assert_true(vq_add(&b.q, two, 2, 0)); // available, and longer
 	vq_publish(&b.q, false);
-	assert_false(pring_find(b.ring, &found));
+	assert_false(pring_find(b.packed, &found));
 	struct gwrite_used u = { .id = gwrite_packed_id(b.q.p.desc[0].id, 2) };
-	pring_advance(b.ring, 2);
-	gwrite_packed_publish(b.ring, &u, 1);
-	if (pring_find(b.ring, &found)) // used: its tail looks as if it were available. The right place is the one behind it
-		assert_true(pring_admits(b.ring, found, pring_base(b.ring)));
+	pring_advance(b.packed, 2);
+	gwrite_packed_publish(b.packed, &u, 1);
+	if (pring_find(b.packed, &found)) // used: its tail looks as if it were available. The right place is the one behind it
+		assert_true(pring_admits(b.packed, found, pring_base(b.packed)));
 	for (unsigned i = 0; i < 8; i++) // nonsense
 		b.q.p.desc[i].flags = i % 3 == 0 ? VQ_AVAIL : i % 3 == 1 ? VQ_USED : 0;
-	assert_false(pring_find(b.ring, &found));
-	bed_close(&b);
+	assert_false(pring_find(b.packed, &found));
+	ringbed_close(&b);
 }
 
 // -- suppression ----------------------------------------------------------------------------------------------------------------
@@ -423,62 +377,62 @@ static void test_wants_call(void **state)
 {
 	(void)state;
 	enum { N = 5 };
-	struct bed b;
+	struct ringbed b;
 	bed_open(&b, N, F_USUAL | F_EVENT, false, false);
 	for (unsigned from = 0; from < 2 * N; from++)
 		for (unsigned steps = 1; steps <= N; steps++)
 			for (unsigned event = 0; event < 2 * N; event++) {
 				struct ppos at = { from % N, from < N };
-				pring_restore(b.ring, (at.slot | (uint32_t)at.wrap << 15) * 0x10001u);
+				pring_restore(b.packed, (at.slot | (uint32_t)at.wrap << 15) * 0x10001u);
 				*b.q.p.driver_event = VQ_EVENT_DESC << 16;
-				assert_true(pring_wants_call(b.ring)); // nothing is known after a start
+				assert_true(pring_wants_call(b.packed)); // nothing is known after a start
 				*b.q.p.driver_event = event % N | (event < N ? 1u << 15 : 0) | VQ_EVENT_DESC << 16;
-				pring_advance(b.ring, steps);
+				pring_advance(b.packed, steps);
 				struct gwrite_used e = { .id = gwrite_packed_id(0, (uint16_t)steps) };
-				gwrite_packed_publish(b.ring, &e, 1);
+				gwrite_packed_publish(b.packed, &e, 1);
 				bool want = (event + 2 * N - from) % (2 * N) < steps;
-				if (pring_wants_call(b.ring) != want)
+				if (pring_wants_call(b.packed) != want)
 					fail_msg("from %u by %u, asked for %u: not %d", from, steps, event, want);
 			}
 	*b.q.p.driver_event = VQ_EVENT_ENABLE << 16;
-	assert_true(pring_wants_call(b.ring));
+	assert_true(pring_wants_call(b.packed));
 	*b.q.p.driver_event = VQ_EVENT_DISABLE << 16;
-	assert_false(pring_wants_call(b.ring));
+	assert_false(pring_wants_call(b.packed));
 	*b.q.p.driver_event = 0x7fff | VQ_EVENT_DESC << 16; // a place that the ring does not have: any answer, no harm
-	pring_wants_call(b.ring);
-	bed_close(&b);
+	pring_wants_call(b.packed);
+	ringbed_close(&b);
 	bed_open(&b, N, F_USUAL, false, false);
 	*b.q.p.driver_event = VQ_EVENT_DESC << 16; // not negotiated
-	assert_true(pring_wants_call(b.ring));
-	bed_close(&b);
+	assert_true(pring_wants_call(b.packed));
+	ringbed_close(&b);
 }
 
 static void test_notify(void **state)
 {
 	(void)state;
-	struct bed b;
+	struct ringbed b;
 	bed_open(&b, 5, F_USUAL | F_EVENT, false, false);
-	gwrite_packed_notify(b.ring, false, 0);
+	gwrite_packed_notify(b.packed, false, 0);
 	assert_int_equal(*b.q.p.device_event >> 16, VQ_EVENT_DISABLE);
-	pring_restore(b.ring, 0x80038003);
-	gwrite_packed_notify(b.ring, true, 3); // slot 1 of the next lap
+	pring_restore(b.packed, 0x80038003);
+	gwrite_packed_notify(b.packed, true, 3); // slot 1 of the next lap
 	assert_int_equal(*b.q.p.device_event, 1 | VQ_EVENT_DESC << 16);
-	bed_close(&b);
+	ringbed_close(&b);
 	bed_open(&b, 5, F_USUAL, false, false);
-	gwrite_packed_notify(b.ring, true, 0);
+	gwrite_packed_notify(b.packed, true, 0);
 	assert_int_equal(*b.q.p.device_event >> 16, VQ_EVENT_ENABLE);
-	bed_close(&b);
+	ringbed_close(&b);
 }
 
 // -- log ------------------------------------------------------------------------------------------------------------------------------
 
-static void log_clear(struct bed *b)
+static void log_clear(struct ringbed *b)
 {
 	for (uint64_t i = 0; i < b->log->n_bytes / 8; i++)
 		atomic_store(&b->log->words[i], 0);
 }
 
-static unsigned log_count(const struct bed *b)
+static unsigned log_count(const struct ringbed *b)
 {
 	unsigned n = 0;
 	for (uint64_t i = 0; i < b->log->n_bytes / 8; i++)
@@ -490,7 +444,7 @@ static unsigned log_count(const struct bed *b)
 static void test_log(void **state)
 {
 	(void)state;
-	struct bed b;
+	struct ringbed b;
 	bed_open(&b, 8, F_USUAL | F_EVENT, false, true); // the ring's first two descriptors are in a page of their own
 	struct vq_buf buf = { .gpa = b.buf + 4096 - 6, .len = 6000, .write = true };
 	struct vchain c[3];
@@ -502,17 +456,17 @@ static void test_log(void **state)
 		assert_true(vq_add(&b.q, &buf, 1, i));
 	vq_publish(&b.q, false);
 	for (unsigned i = 0; i < 3; i++) {
-		assert_int_equal(pchain_fetch(b.ring, 0, true, segs, VCHAIN_MAX_SEGS, &c[i], &why), VCHAIN_OK);
-		pring_advance(b.ring, c[i].slots);
+		assert_int_equal(pchain_fetch(b.packed, 0, true, segs, VCHAIN_MAX_SEGS, &c[i], &why), VCHAIN_OK);
+		pring_advance(b.packed, c[i].slots);
 		e[i] = (struct gwrite_used){ .id = gwrite_packed_id(c[i].id, c[i].slots), .len = 5012 };
 	}
-	struct gwrite_at at = gwrite_header(&b.ring->v, segs, (struct gwrite_at){ 0, 0 }, hdr, 12);
-	gwrite_payload(&b.ring->v, segs, at, data, sizeof(data));
-	gwrite_packed_fill(b.ring, e, 3);
-	assert_true(gwrite_unlogged(&b.ring->v));
+	struct gwrite_at at = gwrite_header(&b.packed->v, segs, (struct gwrite_at){ 0, 0 }, hdr, 12);
+	gwrite_payload(&b.packed->v, segs, at, data, sizeof(data));
+	gwrite_packed_fill(b.packed, e, 3);
+	assert_true(gwrite_unlogged(&b.packed->v));
 	assert_int_equal(log_count(&b), 0); // one go, behind one fence
 	gwrite_fence();
-	gwrite_packed_show(b.ring);
+	gwrite_packed_show(b.packed);
 	assert_true(dirty_test(b.log, b.buf)); // first six header bytes
 	assert_true(dirty_test(b.log, b.buf + 4096));
 	assert_true(dirty_test(b.log, b.buf + 8192));
@@ -521,20 +475,20 @@ static void test_log(void **state)
 	assert_false(dirty_test(b.log, b.q.used_gpa)); // the device area was not written
 	assert_int_equal(log_count(&b), 5);
 	log_clear(&b); // harvested between the two: the first was written after that
-	pring_wants_call(b.ring);
+	pring_wants_call(b.packed);
 	assert_true(dirty_test(b.log, b.q.desc_gpa));
 	assert_int_equal(log_count(&b), 1);
 	log_clear(&b);
-	pring_wants_call(b.ring);
+	pring_wants_call(b.packed);
 	assert_int_equal(log_count(&b), 0);
-	gwrite_packed_notify(b.ring, false, 0);
+	gwrite_packed_notify(b.packed, false, 0);
 	assert_true(dirty_test(b.log, b.q.used_gpa));
 	assert_int_equal(log_count(&b), 1);
 	log_clear(&b);
-	gwrite_packed_notify(b.ring, false, 0); // unchanged: not written
+	gwrite_packed_notify(b.packed, false, 0); // unchanged: not written
 	assert_int_equal(log_count(&b), 0);
 	assert_int_equal(b.log->missed, 0);
-	bed_close(&b);
+	ringbed_close(&b);
 }
 
 int main(void)

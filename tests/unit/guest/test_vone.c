@@ -9,56 +9,13 @@
 
 #include <cmocka.h>
 
-#include "driver/gmem.h"
-#include "driver/vq.h"
-#include "guest/mem.h"
-#include "guest/ring.h"
+#include "ringbed.h"
 
 #define NUM 16u
 #define MANY 8u // chains of a round
 #define AHEAD 12u
 #define F_V1 (UINT64_C(1) << 32)
 #define F_IND (UINT64_C(1) << 28)
-#define F_PACKED (UINT64_C(1) << 34)
-
-struct bed {
-	struct gmem *mem;
-	struct mem_map *map;
-	struct vq q;
-	struct vring *ring;
-	uint64_t buf; // guest-physical: 64 KiB
-};
-
-static void bed_open(struct bed *b, uint64_t features)
-{
-	memset(b, 0, sizeof(*b));
-	struct gmem_conf mc = { .regions = 2, .region_bytes = 1u << 20 };
-	b->mem = gmem_new(&mc);
-	struct vu_memory t;
-	int fds[VU_MAX_FDS];
-	gmem_table(b->mem, &t, fds);
-	struct mem_spec spec[2];
-	for (unsigned i = 0; i < 2; i++)
-		spec[i] = (struct mem_spec){ t.region[i].guest_addr, t.region[i].size, t.region[i].user_addr, t.region[i].mmap_offset };
-	struct why why;
-	assert_int_equal(mem_build(&b->map, spec, fds, 2, false, &why), OK);
-	assert_true(features & F_PACKED ? vq_init_packed(&b->q, b->mem, 0, NUM, true) : vq_init(&b->q, b->mem, 0, NUM, true));
-	vq_reset(&b->q, 0, false);
-	b->q.kick = -1;
-	b->buf = gmem_area(b->mem, 0, GMEM_DEVICE, 65536, 0);
-	struct vring_conf c = { .num = NUM, .features = features, .mem = b->map, .desc_uaddr = gmem_uaddr(b->mem, b->q.desc_gpa),
-				.avail_uaddr = gmem_uaddr(b->mem, b->q.avail_gpa), .used_uaddr = gmem_uaddr(b->mem, b->q.used_gpa),
-				.log_gpa = b->q.used_gpa, .call_fd = -1 };
-	assert_int_equal(ring_new(&b->ring, &c, &why), OK);
-}
-
-static void bed_close(struct bed *b)
-{
-	ring_free(b->ring);
-	vq_fini(&b->q);
-	mem_free(b->map);
-	gmem_free(b->mem);
-}
 
 static uint64_t draw(unsigned n)
 {
@@ -66,14 +23,14 @@ static uint64_t draw(unsigned n)
 }
 
 // One descriptor or entry of a table, as it lies in memory.
-static void put(const struct bed *b, uint8_t *to, uint64_t gpa, uint32_t len, uint16_t flags, uint16_t next)
+static void put(const struct ringbed *b, uint8_t *to, uint64_t gpa, uint32_t len, uint16_t flags, uint16_t next)
 {
 	struct vq_desc split = { gpa, len, flags, next };
 	struct vq_pdesc packed = { gpa, len, next, flags };
 	memcpy(to, b->q.packed ? (void *)&packed : (void *)&split, 16);
 }
 
-static uint64_t any_address(const struct bed *b)
+static uint64_t any_address(const struct ringbed *b)
 {
 	uint64_t edge = gmem_end(b->mem) - (1u << 20);
 	switch (draw(12)) {
@@ -95,7 +52,7 @@ static uint16_t any_flags(uint16_t usual)
 	return draw(10) ? usual : (uint16_t)draw(8);
 }
 
-static void add_chain(struct bed *b, unsigned i)
+static void add_chain(struct ringbed *b, unsigned i)
 {
 	uint64_t table = b->buf + (uint64_t)i * 256 + (draw(4) ? 0 : draw(16)), gpa = any_address(b);
 	uint32_t len = any_length(100), tlen = draw(8) ? 32 : (uint32_t)draw(5) * 16 + (uint32_t)draw(2);
@@ -126,7 +83,7 @@ static bool lies(const struct gseg *segs, unsigned n, uint32_t at, const uint8_t
 	return false;
 }
 
-static unsigned round_of(struct bed *b, bool writable)
+static unsigned round_of(struct ringbed *b, bool writable)
 {
 	static struct gseg segs[VCHAIN_MAX_SEGS];
 	struct vone one[MANY];
@@ -164,10 +121,10 @@ static void differs_nowhere(uint64_t features, bool writable)
 	unsigned tables = 0;
 	srandom(1);
 	for (unsigned i = 0; i < 3000; i++) {
-		struct bed b;
-		bed_open(&b, features);
+		struct ringbed b;
+		ringbed_open(&b, &(struct ringbed_conf){ .num = NUM, .features = features });
 		tables += round_of(&b, writable);
-		bed_close(&b);
+		ringbed_close(&b);
 	}
 	if (!writable && (features & F_IND))
 		assert_true(tables > 1000);
@@ -186,9 +143,9 @@ static void test_split(void **state)
 static void test_packed(void **state)
 {
 	(void)state;
-	differs_nowhere(F_V1 | F_IND | F_PACKED, false);
-	differs_nowhere(F_V1 | F_IND | F_PACKED, true);
-	differs_nowhere(F_V1 | F_PACKED, false);
+	differs_nowhere(F_V1 | F_IND | RINGBED_PACKED, false);
+	differs_nowhere(F_V1 | F_IND | RINGBED_PACKED, true);
+	differs_nowhere(F_V1 | RINGBED_PACKED, false);
 }
 
 int main(void)

@@ -17,65 +17,19 @@
 #include "guest/mem.h"
 #include "guest/vchain.h"
 #include "guest/vring.h"
+#include "ringbed.h"
 
 #define NUM 16u
 #define F_V1 (UINT64_C(1) << 32)
 #define F_IND (UINT64_C(1) << 28)
 #define F_EVENT (UINT64_C(1) << 29)
 
-struct bed {
-	struct gmem *mem;
-	struct mem_map *map;
-	struct vq q;
-	struct vring *ring;
-	struct dirty_log *log;
-	int log_fd;
-	uint64_t buf; // guest-physical: 64 KiB
-};
-
-static void bed_open(struct bed *b, uint64_t features, uint16_t base, bool logging)
+static void bed_open(struct ringbed *b, uint64_t features, uint16_t base, bool logging)
 {
-	memset(b, 0, sizeof(*b));
-	struct gmem_conf mc = { .regions = 2, .region_bytes = 1u << 20 };
-	b->mem = gmem_new(&mc);
-	struct vu_memory t;
-	int fds[VU_MAX_FDS];
-	gmem_table(b->mem, &t, fds);
-	struct mem_spec spec[2];
-	for (unsigned i = 0; i < 2; i++)
-		spec[i] = (struct mem_spec){ t.region[i].guest_addr, t.region[i].size, t.region[i].user_addr, t.region[i].mmap_offset };
-	struct why why;
-	assert_int_equal(mem_build(&b->map, spec, fds, 2, false, &why), OK);
-	assert_true(vq_init(&b->q, b->mem, 0, NUM, true));
-	vq_reset(&b->q, base, (features & F_EVENT) != 0);
-	b->q.kick = -1;
-	b->buf = gmem_area(b->mem, 0, GMEM_DEVICE, 65536, 0);
-	b->log_fd = -1;
-	if (logging) {
-		uint64_t bytes = (gmem_end(b->mem) / 4096 + 63) / 64 * 8;
-		b->log_fd = memfd_create("log", MFD_CLOEXEC);
-		assert_int_equal(ftruncate(b->log_fd, (off_t)bytes), 0);
-		assert_int_equal(dirty_open(&b->log, b->log_fd, bytes, 0, false, &why), OK);
-	}
-	struct vring_conf c = { .num = NUM, .features = features, .mem = b->map, .desc_uaddr = gmem_uaddr(b->mem, b->q.desc_gpa),
-				.avail_uaddr = gmem_uaddr(b->mem, b->q.avail_gpa), .used_uaddr = gmem_uaddr(b->mem, b->q.used_gpa),
-				.log = b->log, .log_used = logging, .log_gpa = b->q.used_gpa, .call_fd = -1 };
-	assert_int_equal(vring_new(&b->ring, &c, &why), OK);
-	vring_restore(b->ring, base);
+	ringbed_open(b, &(struct ringbed_conf){ .num = NUM, .features = features, .base = base, .logging = logging });
 }
 
-static void bed_close(struct bed *b)
-{
-	vring_free(b->ring);
-	vq_fini(&b->q);
-	dirty_free(b->log);
-	if (b->log_fd >= 0)
-		close(b->log_fd);
-	mem_free(b->map);
-	gmem_free(b->mem);
-}
-
-static enum vchain_result fetch(struct bed *b, bool writable, struct vchain *c, const char **why)
+static enum vchain_result fetch(struct ringbed *b, bool writable, struct vchain *c, const char **why)
 {
 	static struct gseg segs[VCHAIN_MAX_SEGS];
 	*why = NULL;
@@ -119,7 +73,7 @@ static const struct row rows[] = {
 	{ "indirect outside", { { 0x10, 16, VQ_INDIRECT, 0 } }, false, VCHAIN_BAD, 0, 0 },
 };
 
-static uint64_t place(const struct bed *b, uint64_t addr)
+static uint64_t place(const struct ringbed *b, uint64_t addr)
 {
 	const struct gmem_region *r0 = &b->mem->region[0], *r1 = &b->mem->region[1];
 	return addr == BUF ? b->buf : addr == EDGE ? r0->gpa + r0->size - 100 : addr == END ? r1->gpa + r1->size - 100 : addr;
@@ -129,7 +83,7 @@ static void test_chains(void **state)
 {
 	(void)state;
 	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct bed b;
+		struct ringbed b;
 		struct vchain c;
 		const char *why;
 		bed_open(&b, F_V1 | F_IND, 0, false);
@@ -145,14 +99,14 @@ static void test_chains(void **state)
 			fail_msg("%s: result %d (%s), length %u in %u pieces", rows[i].name, res, why ? why : "", c.len, c.n_segs);
 		if (res == VCHAIN_BAD)
 			assert_non_null(why);
-		bed_close(&b);
+		ringbed_close(&b);
 	}
 }
 
 static void test_indirect(void **state)
 {
 	(void)state;
-	struct bed b;
+	struct ringbed b;
 	struct vchain c;
 	const char *why;
 	bed_open(&b, F_V1 | F_IND, 0, false);
@@ -180,19 +134,19 @@ static void test_indirect(void **state)
 	b.q.desc[3] = (struct vq_desc){ at, 32, VQ_INDIRECT, 0 };
 	assert_int_equal(fetch(&b, false, &c, &why), VCHAIN_OK);
 	assert_int_equal(c.len, 42);
-	bed_close(&b);
+	ringbed_close(&b);
 	bed_open(&b, F_V1, 0, false); // not negotiated
 	b.q.desc[0] = (struct vq_desc){ b.buf, 32, VQ_INDIRECT, 0 };
 	vq_offer_raw(&b.q, 0);
 	vq_publish(&b.q, false);
 	assert_int_equal(fetch(&b, false, &c, &why), VCHAIN_BAD);
-	bed_close(&b);
+	ringbed_close(&b);
 }
 
 static void test_broken(void **state)
 {
 	(void)state;
-	struct bed b;
+	struct ringbed b;
 	struct vchain c;
 	const char *why;
 	bed_open(&b, F_V1, 65530, false);
@@ -212,10 +166,10 @@ static void test_broken(void **state)
 	}
 	b.q.avail[1] = (uint16_t)(65530 + NUM);
 	assert_int_equal(vring_pending(b.ring), NUM); // exactly full, over the wrap
-	bed_close(&b);
+	ringbed_close(&b);
 }
 
-static bool logged(const struct bed *b, uint64_t gpa)
+static bool logged(const struct ringbed *b, uint64_t gpa)
 {
 	return dirty_test(b->log, gpa);
 }
@@ -224,7 +178,7 @@ static bool logged(const struct bed *b, uint64_t gpa)
 static void test_log(void **state)
 {
 	(void)state;
-	struct bed b;
+	struct ringbed b;
 	bed_open(&b, F_V1 | F_EVENT, 0, true);
 	uint64_t gpa = b.buf + 4096 - 6; // header over a page border
 	struct vq_buf buf = { .gpa = gpa, .len = 6000, .write = true };
@@ -260,14 +214,14 @@ static void test_log(void **state)
 	assert_true(logged(&b, event));
 	assert_int_equal(*b.q.avail_event, 1);
 	assert_int_equal(b.log->missed, 0);
-	bed_close(&b);
+	ringbed_close(&b);
 }
 
 // Buffers that are there and too few for a frame: the kick is to come with the next one, not for one that is there.
 static void test_event_behind_seen(void **state)
 {
 	(void)state;
-	struct bed b;
+	struct ringbed b;
 	bed_open(&b, F_V1 | F_EVENT, 0, false);
 	for (unsigned i = 0; i < 3; i++)
 		vq_offer_raw(&b.q, (uint16_t)i);
@@ -276,13 +230,13 @@ static void test_event_behind_seen(void **state)
 	gwrite_notify(b.ring, true);
 	assert_int_equal(*b.q.avail_event, 3);
 	assert_int_equal(vring_position(b.ring).avail, 0); // nothing was taken
-	bed_close(&b);
+	ringbed_close(&b);
 }
 
 static void test_wants_call(void **state)
 {
 	(void)state;
-	struct bed b;
+	struct ringbed b;
 	bed_open(&b, F_V1 | F_EVENT, 65533, false);
 	struct gwrite_used elems[8] = { { 0, 0 } };
 	b.q.avail[2 + NUM] = 1000; // used_event far away
@@ -298,14 +252,14 @@ static void test_wants_call(void **state)
 	gwrite_publish_used(b.ring, elems, 1);
 	assert_false(vring_wants_call(b.ring));
 	assert_int_equal(vring_used_idx(b.ring), vring_position(b.ring).used);
-	bed_close(&b);
+	ringbed_close(&b);
 	bed_open(&b, F_V1, 0, false);
 	b.q.avail[0] = 1; // no interrupt
 	gwrite_publish_used(b.ring, elems, 1);
 	assert_false(vring_wants_call(b.ring));
 	b.q.avail[0] = 0;
 	assert_true(vring_wants_call(b.ring));
-	bed_close(&b);
+	ringbed_close(&b);
 }
 
 int main(void)
