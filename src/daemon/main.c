@@ -172,6 +172,8 @@ static enum err add_ports(struct life *l, struct why *why)
 	enum err e = table_take(l->kept, &t, why);
 	if (e != OK)
 		log_err("%s: ports are again what they were at the start", why->text);
+	else if (!t)
+		vd_first_worker(l->vd);
 	e = t ? add_kept(l, t, why) : OK;
 	for (unsigned i = 0; !t && e == OK && i < l->o.n_ports; i++) {
 		const struct options_port *p = &l->o.ports[i];

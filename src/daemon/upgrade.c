@@ -26,7 +26,7 @@ struct record { // hostile input when it is read: another program has written it
 	uint32_t version, done, refused;
 	uint32_t under_way;
 	char program[256], last[WHY_MAX + 256];
-	int32_t keeper; // pid of the one that was told of; absent in what version 0.1.0 keeps
+	int32_t keeper; // pid of the one that was told of, 0: none yet; absent in what version 0.1.0 keeps
 };
 
 struct upgrade {
@@ -349,6 +349,14 @@ void vd_keep_config(struct vd *vd, int fd)
 {
 	fd_reset(&vd->config_fd);
 	vd->config_fd = fd;
+}
+
+void vd_first_worker(struct vd *vd)
+{
+	if (!vd->upgrade)
+		return;
+	vd->upgrade->r.keeper = 0;
+	record_put(vd->upgrade);
 }
 
 // Another process than the last worker's: the service manager had kept what this one goes on with, or it is the first of all.

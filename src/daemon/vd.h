@@ -156,6 +156,9 @@ bool vd_leaving(const struct vd *vd);
 void vd_leave(struct vd *vd);
 // This process serves: what became of an upgrade that brought it here, or failed to bring another, is entered.
 void vd_served(struct vd *vd);
+// No worker was there before in this life of the keeper, though the service manager may have kept what another life left, and though
+// this one may have its pid (it is always 1 in a container). Before vd_begin.
+void vd_first_worker(struct vd *vd);
 // Changes of ports are kept for the next worker as one (table.h), by vd_table_keep, which ends the holding. REFUSED: what the
 // keeper has is from before.
 void vd_table_hold(struct vd *vd);

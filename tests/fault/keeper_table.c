@@ -424,6 +424,10 @@ static void try_unit(const char *bin)
 		need(fe_barrier(fe) == FE_OK, "the connection was lost");
 		next_worker(false);
 	}
+	unsigned lives = 0;
+	for (const char *at = ask("events", "{}"); (at = strstr(at, "keeper.started")) != NULL; at++)
+		lives++;
+	need(lives == 2, "the journal has %u lives of the keeper", lives);
 	fe_free(fe);
 	need(daemon_stop(&d, WAIT_MS), "it did not end well");
 	need(manager_wrong() == NULL, "%s", manager_wrong());
