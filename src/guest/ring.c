@@ -6,13 +6,15 @@ enum { F_RING_PACKED = 34 };
 
 enum err ring_new(struct vring **out, const struct vring_conf *conf, struct why *why)
 {
-	if (!bits_has(conf->features, F_RING_PACKED))
-		return vring_new(out, conf, why);
-	struct pring *p;
-	enum err e = pring_new(&p, conf, why);
-	if (e == OK)
+	bool packed = bits_has(conf->features, F_RING_PACKED);
+	struct pring *p = NULL;
+	enum err e = packed ? pring_new(&p, conf, why) : vring_new(out, conf, why);
+	if (e != OK)
+		return e;
+	if (packed)
 		*out = &p->v;
-	return e;
+	(*out)->wide = vone_wide_for((*out)->desc);
+	return OK;
 }
 
 void ring_free(struct vring *r)

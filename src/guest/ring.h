@@ -100,7 +100,7 @@ static inline bool ring_wants_call(struct vring *r)
 
 // The steps of a batch, as gwrite.h and vone.h say. pending: what ring_pending said.
 static inline unsigned ring_fetch_ones(struct vring *r, unsigned n, unsigned pending, bool writable, uint32_t min_len, uint32_t ahead,
-				       struct vone *out)
+				       struct vones *out)
 {
 	if (n > pending)
 		n = pending;

@@ -52,6 +52,7 @@ struct vring {
 	bool event_idx, indirect_ok, in_order;
 	uint8_t hdr_len; // of the virtio-net header: 12 or 10
 	bool packed; // this is the v of a struct pring
+	bool wide; // see vone_wide_for
 	bool mergeable, guest_csum; // what this ring's driver takes on receive
 	bool tx_csum; // it may leave a checksum to us on transmit
 	uint8_t rx_gso, tx_gso; // VRING_TSO4...: TCP frames that it takes whole, that it may leave whole
@@ -64,7 +65,7 @@ struct vring {
 	uint16_t signalled; // used index at the last call decision
 	bool signalled_valid; // false after start: the next decision is "signal"
 	bool notify_off; // kicks are suppressed
-	uint8_t hint; // region of the last translated buffer, see vone.c
+	uint8_t hint; // region of the last translated buffer, see vone_int.h
 	bool idx_unlogged; // used.idx was stored and its page is not logged yet, see gwrite_settle
 	_Atomic(const char *) broken; // the rule that the guest broke (static text): nothing more is done here until it starts anew
 	_Atomic int call_fd;

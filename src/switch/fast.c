@@ -42,13 +42,14 @@ struct bucket { // frames for one receive ring, or for a null port
 };
 
 struct fast {
-	struct vone tx[DP_BATCH], rx[DP_BATCH];
+	struct vones tx, rx;
 	struct gwrite_frame to[DP_BATCH];
 	struct gwrite_used elem[DP_BATCH];
 	struct bucket bucket[RXS_MAX];
 	unsigned n_buckets;
 };
 _Static_assert(sizeof(struct fast) <= DP_FAST_BYTES, "scratch of the fast form");
+_Static_assert(DP_BATCH <= VONE_MAX, "what a batch is");
 _Static_assert(FAST_MIN >= GWRITE_FRAME_MIN, "frames that gwrite_frames takes");
 
 static bool port_is_plain(const struct dp_port *port, const struct dp_queue *q)
@@ -147,11 +148,10 @@ static unsigned route(struct worker *w, struct fast *f, struct dp_port *port, un
 	struct bucket *b = NULL;
 	const uint32_t hdr_len = r->hdr_len;
 	for (unsigned i = 0; i < n; i++) {
-		const struct vone *c = &f->tx[i];
-		const uint8_t *frame = c->rest;
+		const uint8_t *host = f->tx.host[i], *frame = f->tx.rest[i];
 		struct gwrite_frame *to = &f->to[i];
-		uint32_t len = c->len - hdr_len;
-		uint64_t h0 = once_load64(c->host), h1 = once_load64(c->host + 8) & 0xffff, e0 = once_load64(frame), e1 = once_load64(frame + 8);
+		uint32_t len = f->tx.len[i] - hdr_len;
+		uint64_t h0 = once_load64(host), h1 = once_load64(host + 8) & 0xffff, e0 = once_load64(frame), e1 = once_load64(frame + 8);
 		uint64_t dst = e0 & UINT64_C(0xffffffffffff), src = e0 >> 48 | (e1 & 0xffffffff) << 16;
 		uint16_t type = __builtin_bswap16((uint16_t)(e1 >> 32));
 		if (len > ETH_MAX || type == ETH_T_VLAN || type == ETH_T_QINQ || type == ETH_T_ARP || type == ETH_T_IPV6)
@@ -228,17 +228,17 @@ static unsigned reserve(struct worker *w, struct fast *f, struct bucket *b, unsi
 	unsigned avail = ring_pending(ring);
 	if (vring_broken(ring))
 		return b->n ? b->frame[0] : limit;
-	unsigned got = ring_fetch_ones(ring, b->n, avail, true, ring->hdr_len + FAST_MIN, ring->hdr_len, f->rx);
+	unsigned got = ring_fetch_ones(ring, b->n, avail, true, ring->hdr_len + FAST_MIN, ring->hdr_len, &f->rx);
 	for (unsigned i = 0; i < b->n; i++) {
 		unsigned k = b->frame[i];
 		struct gwrite_frame *to = &f->to[k];
 		if (k >= limit)
 			return limit;
-		if (i == got || f->rx[i].len < ring->hdr_len + to->len)
+		if (i == got || f->rx.len[i] < ring->hdr_len + to->len)
 			return k;
-		to->host = f->rx[i].host;
-		to->gpa = f->rx[i].gpa;
-		f->elem[k] = (struct gwrite_used){ .id = f->rx[i].id, .len = ring->hdr_len + to->len };
+		to->host = f->rx.host[i];
+		to->gpa = f->rx.gpa[i];
+		f->elem[k] = (struct gwrite_used){ .id = f->rx.id[i], .len = ring->hdr_len + to->len };
 	}
 	return limit;
 }
@@ -296,16 +296,16 @@ static void finish(struct worker *w, struct bucket *b)
 }
 
 // Used elements of the source. In order one stands for all that a packed ring's driver skips.
-static void give_back(struct vring *r, const struct vone *tx, unsigned n)
+static void give_back(struct vring *r, const struct vones *tx, unsigned n)
 {
 	struct gwrite_used used[DP_BATCH];
 	unsigned elems = n;
 	if (r->packed && r->in_order) {
-		used[0] = (struct gwrite_used){ .id = gwrite_packed_id((uint16_t)tx[n - 1].id, (uint16_t)n) };
+		used[0] = (struct gwrite_used){ .id = gwrite_packed_id((uint16_t)tx->id[n - 1], (uint16_t)n) };
 		elems = 1;
 	} else {
 		for (unsigned i = 0; i < n; i++)
-			used[i] = (struct gwrite_used){ .id = tx[i].id };
+			used[i] = (struct gwrite_used){ .id = tx->id[i] };
 	}
 	ring_advance(r, n);
 	ring_stage(r, used, elems);
@@ -335,7 +335,7 @@ unsigned fast_run(struct worker *w, struct dp_port *port, unsigned pair, struct 
 		return 0;
 	f->n_buckets = 0;
 	look_ahead(w, q, pair);
-	n = ring_fetch_ones(r, DP_BATCH, avail, false, r->hdr_len + FAST_MIN, r->hdr_len, f->tx);
+	n = ring_fetch_ones(r, DP_BATCH, avail, false, r->hdr_len + FAST_MIN, r->hdr_len, &f->tx);
 	if (n)
 		n = route(w, f, port, pair, r, n);
 	for (unsigned i = 0; i < f->n_buckets && n; i++) {
@@ -359,7 +359,7 @@ unsigned fast_run(struct worker *w, struct dp_port *port, unsigned pair, struct 
 	}
 	in_hand(w, q, r);
 	if (n) {
-		give_back(r, f->tx, n);
+		give_back(r, &f->tx, n);
 		bool unlogged = gwrite_unlogged(r);
 		for (unsigned i = 0; i < f->n_buckets; i++)
 			unlogged |= (locked & 1u << i) && gwrite_unlogged(f->bucket[i].ring);

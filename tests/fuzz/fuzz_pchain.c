@@ -95,31 +95,46 @@ static void device_fetches(struct world *w)
 }
 
 // One of many is what it is alone.
-static void check_one(const struct world *w, unsigned i, const struct vone *one)
+static void check_one(const struct world *w, unsigned i, const struct vones *one)
 {
 	static struct gseg segs[VCHAIN_MAX_SEGS];
 	struct vchain c;
 	const char *why;
 	if (w->writable) {
-		check_piece(w, one->host, one->gpa, one->len);
+		check_piece(w, one->host[i], one->gpa[i], one->len[i]);
 		return;
 	}
 	FUZZ_CHECK(ring_fetch(w->r, i, false, segs, VCHAIN_MAX_SEGS, &c, &why) == VCHAIN_OK);
-	FUZZ_CHECK(c.slots == 1 && c.len == one->len && c.n_segs <= 2 && segs[0].host == one->host);
+	FUZZ_CHECK(c.slots == 1 && c.len == one->len[i] && c.n_segs <= 2 && segs[0].host == one->host[i]);
 	check_piece(w, segs[0].host, segs[0].gpa, segs[0].len);
-	FUZZ_CHECK(one->rest == (c.n_segs == 2 ? segs[1].host : one->host + 12));
+	FUZZ_CHECK(one->rest[i] == (c.n_segs == 2 ? segs[1].host : one->host[i] + 12));
 	FUZZ_CHECK(c.n_segs == 1 || segs[0].len == 12);
+}
+
+// One at a time or four at a time: it is the same.
+static void twin_agrees(struct world *w, const struct vones *one, unsigned n, uint32_t min_len)
+{
+	struct vones other;
+	if (!vone_wide_for(w->r->desc))
+		return;
+	w->r->wide = !w->r->wide;
+	FUZZ_CHECK(ring_fetch_ones(w->r, 64, ring_pending(w->r), w->writable, min_len, 12, &other) == n);
+	w->r->wide = !w->r->wide;
+	FUZZ_CHECK(memcmp(one->host, other.host, n * sizeof(one->host[0])) == 0 && memcmp(one->gpa, other.gpa, n * sizeof(one->gpa[0])) == 0);
+	FUZZ_CHECK(memcmp(one->len, other.len, n * sizeof(one->len[0])) == 0 && memcmp(one->id, other.id, n * sizeof(one->id[0])) == 0);
 }
 
 static void device_takes(struct world *w)
 {
-	struct vone one[64];
+	struct vones one;
 	struct gwrite_used back[64];
-	unsigned n = ring_fetch_ones(w->r, 64, ring_pending(w->r), w->writable, 1 + fuzz_byte(&w->in) % 64, 12, one);
+	uint32_t min_len = 1 + fuzz_byte(&w->in) % 64;
+	unsigned n = ring_fetch_ones(w->r, 64, ring_pending(w->r), w->writable, min_len, 12, &one);
 	FUZZ_CHECK(n <= pring_of(w->r)->num);
+	twin_agrees(w, &one, n, min_len);
 	for (unsigned i = 0; i < n; i++) {
-		check_one(w, i, &one[i]);
-		back[i] = (struct gwrite_used){ .id = one[i].id, .len = w->writable ? 1 : 0 };
+		check_one(w, i, &one);
+		back[i] = (struct gwrite_used){ .id = one.id[i], .len = w->writable ? 1 : 0 };
 	}
 	ring_advance(w->r, n);
 	ring_stage(w->r, back, n);
@@ -144,13 +159,13 @@ static void start_anew(struct world *w)
 static void dies(struct world *w, unsigned how)
 {
 	struct pring *p = pring_of(w->r);
-	struct vone one[64];
+	struct vones one;
 	struct gwrite_used back[64];
 	uint32_t before = ring_base(w->r), after;
 	uint8_t ring[200 * 16];
-	unsigned n = ring_fetch_ones(w->r, 64, ring_pending(w->r), w->writable, 1, 12, one);
+	unsigned n = ring_fetch_ones(w->r, 64, ring_pending(w->r), w->writable, 1, 12, &one);
 	for (unsigned i = 0; i < n; i++)
-		back[i] = (struct gwrite_used){ .id = one[i].id, .len = w->writable ? 1 : 0 };
+		back[i] = (struct gwrite_used){ .id = one.id[i], .len = w->writable ? 1 : 0 };
 	memcpy(ring, w->mem[0], p->num * 16u);
 	ring_advance(w->r, n);
 	ring_stage(w->r, back, n);

@@ -92,7 +92,7 @@ static void test_chains(void **state)
 	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct ringbed b;
 		struct vchain c;
-		struct vone taken;
+		struct vones taken;
 		const char *why = NULL;
 		bed_open(&b, 8, F_USUAL, false, false);
 		assert_false(pring_ready(b.packed, 0));
@@ -107,9 +107,9 @@ static void test_chains(void **state)
 		bool is_plain = res == VCHAIN_OK && rows[i].n == 1 && rows[i].segs == 1;
 		assert_int_equal(pone_fetch(b.packed, 1, rows[i].writable, 1, 0, &taken), is_plain);
 		if (is_plain) {
-			assert_true(taken.id == gwrite_packed_id(c.id, c.slots));
-			assert_true(taken.host == segs[0].host && taken.len == segs[0].len);
-			assert_true(rows[i].writable ? taken.gpa == segs[0].gpa : taken.rest == taken.host);
+			assert_true(taken.id[0] == gwrite_packed_id(c.id, c.slots));
+			assert_true(taken.host[0] == segs[0].host && taken.len[0] == segs[0].len);
+			assert_true(rows[i].writable ? taken.gpa[0] == segs[0].gpa : taken.rest[0] == taken.host[0]);
 			assert_int_equal(pone_fetch(b.packed, 1, rows[i].writable, c.len + 1, 0, &taken), 0); // too short
 		}
 		ringbed_close(&b);
@@ -168,14 +168,14 @@ static void test_no_end(void **state)
 	// what the device has already is not taken a second time, whatever the flags say
 	for (unsigned i = 0; i < 8; i++)
 		b.q.p.desc[i].flags = VQ_AVAIL;
-	struct vone many[8];
-	assert_int_equal(pone_fetch(b.packed, 1, false, 1, 0, many), 1);
+	struct vones many;
+	assert_int_equal(pone_fetch(b.packed, 1, false, 1, 0, &many), 1);
 	pring_advance(b.packed, 6);
 	b.q.p.desc[0].flags = VQ_USED; // available in the next lap
 	b.q.p.desc[1].flags = VQ_USED;
 	assert_true(pring_ready(b.packed, 1));
 	assert_false(pring_ready(b.packed, 2));
-	assert_int_equal(pone_fetch(b.packed, 8, false, 1, 0, many), 2);
+	assert_int_equal(pone_fetch(b.packed, 8, false, 1, 0, &many), 2);
 	b.q.p.desc[7].flags |= VQ_NEXT;
 	assert_int_equal(pchain_fetch(b.packed, 1, false, segs, VCHAIN_MAX_SEGS, &c, &why), VCHAIN_BROKEN);
 	ringbed_close(&b);
@@ -287,12 +287,12 @@ static void test_find(void **state)
 				bed_open(&b, sizes[k], F_USUAL, false, false);
 				struct vq_buf buf = { b.buf, 100, false };
 				for (unsigned i = 0; i < steps; i++) {
-					struct vone one;
+					struct vones one;
 					assert_true(vq_add(&b.q, &buf, 1, i));
 					vq_publish(&b.q, false);
 					assert_int_equal(pone_fetch(b.packed, 1, false, 1, 0, &one), 1);
 					pring_advance(b.packed, 1);
-					struct gwrite_used u = { .id = one.id };
+					struct gwrite_used u = { .id = one.id[0] };
 					gwrite_packed_publish(b.packed, &u, 1);
 					assert_true(vq_take(&b.q, &token, &len));
 				}
@@ -312,23 +312,23 @@ static void test_find(void **state)
 				uint32_t at, token, len;
 				bed_open(&k, 6, F_USUAL, false, false);
 				struct vq_buf buf = { k.buf, 100, false };
-				struct vone one[6];
+				struct vones one;
 				struct gwrite_used u[6];
 				for (unsigned i = 0; i < steps + cut; i++) {
 					assert_true(vq_add(&k.q, &buf, 1, i));
 					vq_publish(&k.q, false);
 					if (i >= steps)
 						continue;
-					assert_int_equal(pone_fetch(k.packed, 1, false, 1, 0, one), 1);
+					assert_int_equal(pone_fetch(k.packed, 1, false, 1, 0, &one), 1);
 					pring_advance(k.packed, 1);
-					u[0] = (struct gwrite_used){ .id = one[0].id };
+					u[0] = (struct gwrite_used){ .id = one.id[0] };
 					gwrite_packed_publish(k.packed, u, 1);
 					assert_true(vq_take(&k.q, &token, &len));
 				}
 				uint32_t before = pring_base(k.packed);
-				assert_int_equal(pone_fetch(k.packed, cut, false, 1, 0, one), cut);
+				assert_int_equal(pone_fetch(k.packed, cut, false, 1, 0, &one), cut);
 				for (unsigned i = 0; i < cut; i++)
-					u[i] = (struct gwrite_used){ .id = one[i].id, .len = 7 };
+					u[i] = (struct gwrite_used){ .id = one.id[i], .len = 7 };
 				pring_advance(k.packed, cut);
 				gwrite_packed_fill(k.packed, u, cut);
 				for (unsigned i = 0; i < more; i++)
@@ -349,7 +349,7 @@ static void test_find(void **state)
 				assert_null(k.q.broken);
 				assert_int_equal(pring_base(k.packed), vq_base(&k.q));
 				assert_int_equal(pring_finish(k.packed), 0);
-				assert_int_equal(pone_fetch(k.packed, 6, false, 1, 0, one), more);
+				assert_int_equal(pone_fetch(k.packed, 6, false, 1, 0, &one), more);
 				ringbed_close(&k);
 			}
 	struct ringbed b;
