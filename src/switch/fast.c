@@ -138,42 +138,49 @@ static bool header_goes(const struct vring *from, const struct vring *to, uint32
 	return true;
 }
 
+// Where frames with these addresses and this type go: a and b are the first 8 bytes and the 6 behind them, lowest first.
+// NULL: not by this form.
+static struct bucket *bucket_for(struct worker *w, struct fast *f, struct dp_port *port, unsigned pair, const struct vring *r, uint64_t seen,
+				 uint64_t a, uint64_t b)
+{
+	uint64_t dst = a & UINT64_C(0xffffffffffff), src = a >> 48 | (b & 0xffffffff) << 16;
+	uint16_t type = __builtin_bswap16((uint16_t)(b >> 32));
+	if (type == ETH_T_VLAN || type == ETH_T_QINQ || type == ETH_T_ARP || type == ETH_T_IPV6)
+		return NULL; // tags, and what is snooped
+	if (!source_known(w, port, &port->q[2 * pair + 1], seen, src))
+		return NULL;
+	unsigned index = dst & 1 ? FDB_NO_PORT : fdb_find(&port->net->fdb, fdb_key(key_of_raw(dst), 0), w->now_s).port;
+	return index == FDB_NO_PORT ? bucket_of_all(w, f, port, pair, r) : bucket_of(w, f, port, pair, r, index, false);
+}
+
 // Read each frame's header and addresses, sort by destination. Returns how many of n this form takes.
 static unsigned route(struct worker *w, struct fast *f, struct dp_port *port, unsigned pair, const struct vring *r, unsigned n)
 {
-	struct dp_queue *q = &port->q[2 * pair + 1];
-	const struct fdb *fdb = &port->net->fdb;
-	uint64_t seen = (uint64_t)atomic_load_explicit(&fdb->moves, memory_order_acquire) << 32 | w->now_s;
-	uint64_t last_src = NO_MEMO, last_dst = NO_MEMO;
+	uint64_t seen = (uint64_t)atomic_load_explicit(&port->net->fdb.moves, memory_order_acquire) << 32 | w->now_s;
+	uint64_t last[2] = { 0, NO_MEMO };
 	struct bucket *b = NULL;
 	const uint32_t hdr_len = r->hdr_len;
+	const uint64_t one_buffer = hdr_len > 10 ? UINT64_C(1) << 16 : 0; // num_buffers
 	for (unsigned i = 0; i < n; i++) {
 		const uint8_t *host = f->tx.host[i], *frame = f->tx.rest[i];
 		struct gwrite_frame *to = &f->to[i];
 		uint32_t len = f->tx.len[i] - hdr_len;
 		uint64_t h0 = once_load64(host), h1 = once_load64(host + 8) & 0xffff, e0 = once_load64(frame), e1 = once_load64(frame + 8);
-		uint64_t dst = e0 & UINT64_C(0xffffffffffff), src = e0 >> 48 | (e1 & 0xffffffff) << 16;
-		uint16_t type = __builtin_bswap16((uint16_t)(e1 >> 32));
-		if (len > ETH_MAX || type == ETH_T_VLAN || type == ETH_T_QINQ || type == ETH_T_ARP || type == ETH_T_IPV6)
-			return i; // tags, and what is snooped
-		if (src != last_src) {
-			if (!source_known(w, port, q, seen, src))
-				return i;
-			last_src = src;
-		}
-		if (dst != last_dst) {
-			unsigned index = dst & 1 ? FDB_NO_PORT : fdb_find(fdb, fdb_key(key_of_raw(dst), 0), w->now_s).port;
-			b = index == FDB_NO_PORT ? bucket_of_all(w, f, port, pair, r) : bucket_of(w, f, port, pair, r, index, false);
+		uint64_t rest = e1 & UINT64_C(0xffffffffffff);
+		if (len > ETH_MAX)
+			return i;
+		if (e0 != last[0] || rest != last[1]) { // a frame mostly goes where the one before went
+			b = bucket_for(w, f, port, pair, r, seen, e0, rest);
 			if (!b)
 				return i;
-			last_dst = dst;
+			last[0] = e0;
+			last[1] = rest;
 		}
 		to->hdr[0] = h0;
 		to->hdr[1] = h1;
 		if ((h0 | h1) != 0 && !header_goes(r, b->ring, len, to->hdr))
 			return i;
-		if (hdr_len > 10)
-			to->hdr[1] |= UINT64_C(1) << 16; // num_buffers
+		to->hdr[1] |= one_buffer;
 		to->src = frame;
 		to->len = len;
 		to->first[0] = e0;
@@ -228,17 +235,19 @@ static unsigned reserve(struct worker *w, struct fast *f, struct bucket *b, unsi
 	unsigned avail = ring_pending(ring);
 	if (vring_broken(ring))
 		return b->n ? b->frame[0] : limit;
-	unsigned got = ring_fetch_ones(ring, b->n, avail, true, ring->hdr_len + FAST_MIN, ring->hdr_len, &f->rx);
-	for (unsigned i = 0; i < b->n; i++) {
+	const uint32_t hdr_len = ring->hdr_len, n = b->n;
+	unsigned got = ring_fetch_ones(ring, n, avail, true, hdr_len + FAST_MIN, hdr_len, &f->rx);
+	for (unsigned i = 0; i < n; i++) {
 		unsigned k = b->frame[i];
 		struct gwrite_frame *to = &f->to[k];
 		if (k >= limit)
 			return limit;
-		if (i == got || f->rx.len[i] < ring->hdr_len + to->len)
+		uint32_t len = hdr_len + to->len;
+		if (i == got || f->rx.len[i] < len)
 			return k;
 		to->host = f->rx.host[i];
 		to->gpa = f->rx.gpa[i];
-		f->elem[k] = (struct gwrite_used){ .id = f->rx.id[i], .len = ring->hdr_len + to->len };
+		f->elem[k] = (struct gwrite_used){ .id = f->rx.id[i], .len = len };
 	}
 	return limit;
 }
@@ -246,22 +255,22 @@ static unsigned reserve(struct worker *w, struct fast *f, struct bucket *b, unsi
 // Copy what goes to one destination; it is shown later.
 static void fill(struct worker *w, struct fast *f, struct bucket *b, unsigned limit)
 {
-	struct gwrite_used used[DP_BATCH];
+	struct gwrite_used some[DP_BATCH];
+	const struct gwrite_used *used = some;
 	unsigned n = 0;
 	b->bytes = 0;
 	if (f->n_buckets != 1) // else it has been since reserve
 		in_hand(w, b->q, b->ring);
 	if (f->n_buckets == 1) { // all in a row
 		gwrite_frames(b->ring, f->to, limit);
-		for (; n < limit; n++) {
-			used[n] = f->elem[n];
+		used = f->elem;
+		for (; n < limit; n++)
 			b->bytes += f->to[n].len;
-		}
 	} else {
 		for (; n < b->n && b->frame[n] < limit; n++) {
 			unsigned k = b->frame[n];
 			gwrite_frames(b->ring, &f->to[k], 1);
-			used[n] = f->elem[k];
+			some[n] = f->elem[k];
 			b->bytes += f->to[k].len;
 		}
 	}
