@@ -9,9 +9,9 @@
 #include "base/clock.h"
 #include "base/fd.h"
 
-// Pages of the write-ahead log (4 KiB each) after which idleness is used for a checkpoint, and after which it is done
-// anyway where nobody waits for a reply.
-enum { WAL_IDLE = 1000, WAL_HARD = 16000 };
+// Pages of the write-ahead log (4 KiB each) after which a checkpoint is done: when nothing has come for a while; when nothing waits at
+// the moment; anyway, where nobody waits for a reply.
+enum { WAL_QUIET = 64, WAL_IDLE = 1000, WAL_HARD = 16000 };
 enum { EPOCH_BLOCK = 1024 };
 
 enum err db_failed(struct store *s, int rc, struct why *why)
@@ -104,6 +104,17 @@ static void wal_checkpoint(struct store *s)
 void store_idle(struct store *s)
 {
 	if (s->wal_frames >= s->wal_try)
+		wal_checkpoint(s);
+}
+
+bool store_quiet_pays(const struct store *s)
+{
+	return s->wal_frames >= WAL_QUIET && (s->wal_try == WAL_IDLE || s->wal_frames >= s->wal_try); // not soon after it failed
+}
+
+void store_quiet(struct store *s)
+{
+	if (store_quiet_pays(s))
 		wal_checkpoint(s);
 }
 

@@ -182,5 +182,9 @@ enum err store_dump(struct store *s, store_line_fn *fn, void *arg, struct why *w
 enum err store_dump_file(const char *path, store_line_fn *fn, void *arg, struct why *why);
 // Called now and then when nothing waits (idle): checkpoint the WAL if it has grown. Never on a reply path.
 void store_idle(struct store *s);
+// Would store_quiet checkpoint? Whoever opens the store after a death reads all of the WAL before it can serve: a short one is a short gap.
+bool store_quiet_pays(const struct store *s);
+// Called when nothing was committed for a while and nothing is expected: as store_idle, of a WAL that has grown a little.
+void store_quiet(struct store *s);
 
 #endif

@@ -132,13 +132,13 @@ struct vd {
 	struct port *port[DP_MAX_PORTS];
 	unsigned n_ports;
 	struct watch *notes;
-	struct timer *macs_timer, *look_timer, *announce_timer;
+	struct timer *macs_timer, *look_timer, *announce_timer, *quiet_timer;
 	uint64_t looked_us;
 	struct announce *announce;
 	struct recent *recent; // announcer.c
 	struct pace *announce_pace; // announcer.c
 	struct vd_sub *subs;
-	bool telling, idle_asked, migrations_dirty, ending;
+	bool telling, idle_asked, changed, migrations_dirty, ending; // changed: the store, since quiet_timer was armed
 	bool adopting; // an earlier worker's ports and connections are being taken over: nothing that it told is told again
 	bool keep_failed; // a port that can't be opened stays, and is tried again
 };

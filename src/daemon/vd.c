@@ -19,6 +19,8 @@
 #include "daemon/table.h"
 #include "guest/vring.h"
 
+#define QUIET_US UINT64_C(200000) // without a change of state
+
 static void raise_limits(bool tell)
 {
 	struct rlimit r;
@@ -289,6 +291,7 @@ void vd_free(struct vd *vd)
 	upgrade_free(vd);
 	fd_reset(&vd->config_fd);
 	fd_reset(&vd->table_fd);
+	timer_free(vd->quiet_timer);
 	watch_free(vd->notes);
 	dp_free(vd->dp);
 	pages_close(vd);
@@ -299,6 +302,18 @@ void vd_free(struct vd *vd)
 	free(vd);
 }
 
+static void on_quiet(void *arg)
+{
+	struct vd *vd = arg;
+	if (vd->ending)
+		return;
+	if (vd->changed)
+		timer_arm(vd->quiet_timer, QUIET_US);
+	else
+		store_quiet(vd->store);
+	vd->changed = false;
+}
+
 static void on_idle(void *arg)
 {
 	struct vd *vd = arg;
@@ -306,6 +321,13 @@ static void on_idle(void *arg)
 	if (vd->migrations_dirty)
 		vd_migrations_flush(vd);
 	store_idle(vd->store);
+	if (!store_quiet_pays(vd->store))
+		return;
+	if (!vd->quiet_timer)
+		vd->quiet_timer = timer_new(vd->loop, on_quiet, vd);
+	vd->changed = vd->quiet_timer && timer_armed(vd->quiet_timer);
+	if (vd->quiet_timer && !vd->changed)
+		timer_arm(vd->quiet_timer, QUIET_US);
 }
 
 void vd_idle_soon(struct vd *vd)

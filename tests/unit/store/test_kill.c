@@ -40,6 +40,8 @@ static void writer(const char *dir, int pipe_fd, bool report_first)
 			_exit(4);
 		if (seq % 64 == 0)
 			store_idle(s);
+		if (seq % 96 == 0)
+			store_quiet(s);
 	}
 }
 

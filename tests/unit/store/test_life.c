@@ -89,6 +89,34 @@ static void commit(uint64_t epoch, uint64_t seq, const char *reply)
 	assert_int_equal(store_commit(s, &a, SNAP_WHAT, seq, (const uint8_t *)reply, strlen(reply), &why), OK);
 }
 
+// When it was quiet for a while the next process has little to read, and everything is there.
+static void short_log(void **state)
+{
+	(void)state;
+	struct seen *v = malloc(sizeof(*v));
+	uint64_t seq = 0;
+	go_on(0, -1, 0);
+	uint64_t epoch = STORE_EPOCH(how.keeper_epoch, 1);
+	store_quiet(s);
+	assert_false(store_quiet_pays(s));
+	while (!store_quiet_pays(s) && seq < 1000)
+		commit(epoch, ++seq, "reply");
+	assert_in_range(s->wal_frames, 10, 200); // neither for each change, nor only when the log is long
+	store_quiet(s);
+	assert_false(store_quiet_pays(s));
+	assert_in_range(s->wal_frames, 0, 3);
+	uint64_t life = how.keeper_epoch;
+	int custody = dup(store_lock_fd(s));
+	store_leave(s);
+	go_on(life, custody, 0);
+	assert_true(how.resumed);
+	assert_in_range(s->wal_frames, 0, 9);
+	see(v);
+	assert_int_equal(v->n, 1);
+	assert_int_equal(v->c[0].seq, seq);
+	free(v);
+}
+
 // It dies in the middle (the store is left, not closed), twice; connections and replies are there, and messages go on.
 static void goes_on(void **state)
 {
@@ -308,7 +336,7 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	static const struct CMUnitTest tests[] = {
-		T(goes_on), T(lock_is_held), T(life_is_lost), T(another_boot), T(epochs_do_not_meet),
+		T(short_log), T(goes_on), T(lock_is_held), T(life_is_lost), T(another_boot), T(epochs_do_not_meet),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
