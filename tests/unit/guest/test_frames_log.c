@@ -99,14 +99,16 @@ static void test_any(void **state)
 	rig_open(&g, PAGES);
 	srand(7);
 	for (unsigned round = 0; round < 2000; round++) {
-		unsigned n = 1 + (unsigned)rand() % 64;
+		unsigned n = 1 + (unsigned)rand() % 64, row = rand() % 2, longer = rand() % 4 == 0;
 		uint64_t at = (uint64_t)rand() % (PAGES * 4096 / 2);
 		for (unsigned i = 0; i < n; i++) {
 			uint32_t len = rand() % 4 ? 64u : 64u + (uint32_t)rand() % 16000;
-			if (rand() % 3 == 0) // elsewhere
+			if (row && !longer)
+				len = 64u + (uint32_t)rand() % 2000;
+			if (!row && rand() % 3 == 0) // elsewhere
 				at = (uint64_t)rand() % (PAGES * 4096 - 20000);
 			p[i] = (struct piece){ at, len };
-			at += (uint64_t)rand() % 9000;
+			at += (uint64_t)rand() % (row ? 4098 : 9000);
 			if (at > PAGES * 4096 - 20000)
 				at = 0;
 		}
