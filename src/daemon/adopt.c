@@ -1,6 +1,7 @@
 // Taking over from a worker that died: its connections are with the keeper, what they were is in the store. Both together are a session; one
 // without the other is not. Order: addresses are known, every session is built, then rings start (each logs first what its predecessor may have
 // written unlogged), then the messages that were not done are handled.
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -190,6 +191,7 @@ static void adopt_all(struct vd *vd)
 	free(r.row);
 	each_session(vd, session_resume);
 	each_session(vd, session_resume_tx);
+	sched_yield(); // with one CPU for both the frames that wait go before what is left to do here
 	crash_here(CRASH_adopt_run);
 	blamed_settle(vd);
 	for (unsigned i = 0; i < vd->n_ports; i++)
