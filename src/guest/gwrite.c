@@ -4,6 +4,7 @@
 
 #include "dirty/dirty.h"
 #include "guest/gcrash.h"
+#include "guest/gframes.h"
 #include "guest/gmutant.h"
 #include "guest/gwrite_packed.h"
 #include "guest/playout.h"
@@ -198,27 +199,13 @@ static inline void frame_ahead(const struct gwrite_frame *f)
 	}
 }
 
-// Each buffer begins at most a page behind the one before, and ends in no later page than the last, as mostly: then they are a row of pages.
-static inline bool frames_in_a_row(const struct gwrite_frame *f, unsigned n, uint64_t tail, uint64_t last)
-{
-	uint64_t gpa = f->gpa, steps = 0;
-	uint32_t longest = f->len; // or more: all bits that any of them has
-#pragma GCC unroll 4
-	for (unsigned i = 1; i < n; i++) {
-		steps |= (f[i].gpa - 1 - gpa) >> DIRTY_PAGE_SHIFT;
-		longest |= f[i].len;
-		gpa = f[i].gpa;
-	}
-	return steps == 0 && (gpa + longest + tail) >> DIRTY_PAGE_SHIFT == last;
-}
-
 // The pages of n frames, in one go behind the copies: that is half of what it takes frame by frame. They lie inside regions, whose
 // ends do not wrap.
 static void frames_log(struct vring *r, const struct gwrite_frame *f, unsigned n)
 {
 	const struct gwrite_frame *end = f + n;
 	const uint64_t tail = r->hdr_len - 1, end_page = (end[-1].gpa + end[-1].len + tail) >> DIRTY_PAGE_SHIFT;
-	if (frames_in_a_row(f, n, tail, end_page)) {
+	if (gframes_in_a_row(f, n, tail, end_page)) {
 		pending_range(r, f->gpa >> DIRTY_PAGE_SHIFT, end_page);
 		return;
 	}
