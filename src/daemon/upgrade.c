@@ -196,17 +196,21 @@ static void on_verdict(void *arg, int fd, int ready)
 	}
 }
 
-static bool tell_candidate(struct upgrade *u, struct why *why)
+static enum err tell_candidate(struct upgrade *u, struct why *why)
 {
 	const struct kp_hello *mine = kept_hello(u->vd->kept);
 	struct kp_hello b = *mine; // versions are the keeper's
 	struct kp_head h = { .type = KP_HELLO, .len = sizeof(b) };
 	b.role = KP_CANDIDATE;
 	b.worker = mine->worker + 1;
-	return kp_send(u->pair, &h, &b, NULL, false, why) == OK && kp_tell(u->pair, KP_NAMED, 0, KP_ROWS, u->rows, why) == OK &&
-	       (u->vd->config_fd < 0 || kp_tell(u->pair, KP_NAMED, 0, KEPT_CONFIG, u->vd->config_fd, why) == OK) &&
-	       (u->vd->table_fd < 0 || kp_tell(u->pair, KP_NAMED, 0, KEPT_TABLE, u->vd->table_fd, why) == OK) &&
-	       kp_tell(u->pair, KP_READY, 0, "", -1, why) == OK;
+	enum err e = kp_send(u->pair, &h, &b, NULL, false, why);
+	if (e == OK)
+		e = kp_tell(u->pair, KP_NAMED, 0, KP_ROWS, u->rows, why);
+	if (e == OK && u->vd->config_fd >= 0)
+		e = kp_tell(u->pair, KP_NAMED, 0, KEPT_CONFIG, u->vd->config_fd, why);
+	if (e == OK && u->vd->table_fd >= 0)
+		e = kp_tell(u->pair, KP_NAMED, 0, KEPT_TABLE, u->vd->table_fd, why);
+	return e == OK ? kp_tell(u->pair, KP_READY, 0, "", -1, why) : e;
 }
 
 static void on_tried(void *arg, int pair, const char *reason)
@@ -227,7 +231,8 @@ static void on_tried(void *arg, int pair, const char *reason)
 	}
 	u->pair = pair;
 	u->watch = watch_new(u->vd->loop, pair, LOOP_READ, on_verdict, u);
-	if (!u->watch || (!u->self && !tell_candidate(u, &why)))
+	enum err e = u->watch && !u->self ? tell_candidate(u, &why) : OK;
+	if (!u->watch || (e != OK && e != DESYNC)) // if it is gone already, on_verdict reads what it said last, or that it said nothing
 		refused(u, why.text[0] ? why.text : "no memory");
 	fd_reset(&u->rows);
 	crash_here(CRASH_leave_sent);
