@@ -69,13 +69,21 @@ enum err migration_wait(struct vm *src, const char *const *statuses, uint64_t un
 	return refuse(why, "the migration does not become %s in time", statuses[0]);
 }
 
+// QEMU says "completed" a moment before it knows how long the guest stood still.
 enum err migration_read(struct vm *src, struct round *r, struct why *why)
 {
 	json_t *info = NULL;
-	enum err e = qmp_call(&src->qmp, "query-migrate", NULL, &info, why);
-	if (e != OK)
-		return vm_explain(src, e, why);
-	r->downtime_ms = json_number_value(json_object_get(info, "downtime"));
+	r->downtime_ms = 0;
+	for (unsigned i = 0; i < 20 && r->downtime_ms == 0; i++) {
+		json_decref(info);
+		info = NULL;
+		if (i != 0)
+			sleep_ms(5);
+		enum err e = qmp_call(&src->qmp, "query-migrate", NULL, &info, why);
+		if (e != OK)
+			return vm_explain(src, e, why);
+		r->downtime_ms = json_number_value(json_object_get(info, "downtime"));
+	}
 	r->setup_ms = json_number_value(json_object_get(info, "setup-time"));
 	r->total_ms = json_number_value(json_object_get(info, "total-time"));
 	r->transferred_mb = json_number_value(json_object_get(json_object_get(info, "ram"), "transferred")) / 1e6;
