@@ -9,15 +9,19 @@
 #include <dirent.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "base/bits.h"
 #include "base/fd.h"
 #include "base/kill.h"
 #include "base/linger.h"
+#include "base/unmap.h"
 
 static void nap(void)
 {
@@ -145,9 +149,70 @@ static void test_without_it(void **state)
 	munmap((void *)(uintptr_t)beat, 4096);
 }
 
+struct pieces {
+	unsigned n, naps;
+	uint64_t bytes;
+};
+
+// What it unmaps from its release to its end, seen call by call.
+static struct pieces watch_its_end(pid_t second)
+{
+	struct pieces p = { 0 };
+	struct __ptrace_syscall_info call;
+	int status;
+	while (waitpid(second, &status, __WALL) == second && WIFSTOPPED(status)) {
+		if (WSTOPSIG(status) == (SIGTRAP | 0x80) &&
+		    ptrace(PTRACE_GET_SYSCALL_INFO, second, (void *)sizeof(call), &call) > 0 && call.op == PTRACE_SYSCALL_INFO_ENTRY) {
+			p.naps += call.entry.nr == SYS_nanosleep && p.n == 0;
+			if (call.entry.nr == SYS_munmap) {
+				p.n++;
+				p.bytes += call.entry.args[1];
+			}
+		}
+		ptrace(PTRACE_SYSCALL, second, NULL, NULL);
+	}
+	return p;
+}
+
+// Large shared memory goes in pieces, and only that, to its end; huge pages are not cut.
+static void test_in_pieces(void **state)
+{
+	static const struct {
+		size_t size;
+		bool shared;
+	} of[] = { { (64 << 20) + 8192, true }, { 32 << 20, false }, { 2 << 20, true }, { UNMAP_LARGE, true } };
+	int heard;
+	void *at[ARRAY_LEN(of)];
+	volatile unsigned *beat = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(of); i++) { // with a page behind it that nobody may touch
+		at[i] = mmap(NULL, of[i].size + 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		assert_ptr_not_equal(mmap(at[i], of[i].size, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_ANONYMOUS | (of[i].shared ? MAP_SHARED : MAP_PRIVATE), -1, 0),
+				     MAP_FAILED);
+		memset(at[i], 1, of[i].size);
+	}
+	pid_t pid = start(&heard, beat), second = -1;
+	for (unsigned i = 0; i < 5000 && ((second = child_of(pid)) <= 0 || fds_of(second) != 1); i++)
+		nap();
+	assert_true(second > 0);
+	assert_int_equal(ptrace(PTRACE_SEIZE, second, NULL, (void *)(uintptr_t)PTRACE_O_TRACESYSGOOD), 0);
+	assert_int_equal(ptrace(PTRACE_INTERRUPT, second, NULL, NULL), 0);
+	kill_one(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	struct pieces p = watch_its_end(second);
+	assert_int_equal(p.naps, 1);
+	assert_int_equal(p.bytes, (80 << 20) + 8192);
+	assert_in_range(p.n, 10, 4 * 82);
+	close(heard);
+	for (unsigned i = 0; i < ARRAY_LEN(of); i++)
+		munmap(at[i], of[i].size + 4096);
+	munmap((void *)(uintptr_t)beat, 4096);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_in_pieces),
 		cmocka_unit_test(test_what_it_is),
 		cmocka_unit_test(test_without_it),
 	};
