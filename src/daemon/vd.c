@@ -17,6 +17,7 @@
 #include "daemon/core.h"
 #include "daemon/kept.h"
 #include "daemon/table.h"
+#include "guest/letgo.h"
 #include "guest/vring.h"
 
 #define QUIET_US UINT64_C(200000) // without a change of state
@@ -130,12 +131,26 @@ static enum err open_parts(struct vd *vd, const struct vd_conf *conf, struct why
 	return vd->kept ? upgrade_init(vd, why) : OK;
 }
 
+static void let_some(void *arg)
+{
+	struct vd *vd = arg;
+	if (letgo_some() && !vd->ending) // else the process' end is the end of it
+		loop_defer(vd->loop, let_some, vd);
+}
+
+static void on_letgo(void *arg)
+{
+	struct vd *vd = arg;
+	loop_defer(vd->loop, let_some, vd);
+}
+
 enum err vd_new(struct vd **out, struct loop *loop, const struct vd_conf *conf, struct why *why)
 {
 	struct vd *vd = calloc(1, sizeof(*vd));
 	if (!vd)
 		return ours(why, "no memory");
 	vd->loop = loop;
+	letgo_ask(on_letgo, vd);
 	vd->kept = conf->kept;
 	vd->config_fd = vd->table_fd = -1;
 	vd->started_us = conf->kept ? kept_hello(conf->kept)->started_us : clock_boot_us();
@@ -286,6 +301,7 @@ void vd_free(struct vd *vd)
 		vd->n_ports--;
 		port_free(vd->port[vd->n_ports]);
 	}
+	letgo_ask(NULL, NULL); // after the ports: what they had mapped goes with the process
 	announcer_fini(vd);
 	macs_fini(vd);
 	upgrade_free(vd);

@@ -11,6 +11,7 @@
 #include "base/bits.h"
 #include "base/guard.h"
 #include "base/shmfile.h"
+#include "guest/letgo.h"
 
 static bool overlap(uint64_t a, uint64_t alen, uint64_t b, uint64_t blen)
 {
@@ -97,7 +98,7 @@ void mem_free(struct mem_map *m)
 	for (unsigned i = 0; i < m->n; i++) {
 		void *map = (void *)(uintptr_t)m->region[i].map;
 		guard_del(map);
-		munmap(map, m->region[i].map_len);
+		letgo(map, m->region[i].map_len);
 	}
 	free(m);
 }

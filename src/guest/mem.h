@@ -37,7 +37,7 @@ struct mem_map {
 // not memfd, tmpfs or hugetlbfs unless any_file. Nothing is populated: QEMU waits for the answer.
 enum err mem_build(struct mem_map **out, const struct mem_spec *spec, const int *fds, unsigned n, bool any_file,
 		   struct why *why);
-// No data thread may use it any more. NULL is fine.
+// No data thread may use it any more. NULL is fine. The mappings go as letgo.h says.
 void mem_free(struct mem_map *m);
 
 // [gpa, gpa+len) as one host range, or NULL if any byte of it is outside one region. len 0 is refused.

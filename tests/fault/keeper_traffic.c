@@ -31,6 +31,9 @@ struct run {
 
 #define CORE_MOST (UINT64_C(256) << 20)
 
+enum { KILLED, CORE, ALONE, IN_A_ROW }; // no standby; while the last one's successor took over
+static const char *const kinds[TALK_KINDS] = { "SIGKILL", "with a core", "without a standby", "in a row" };
+
 static void nap_us(unsigned us)
 {
 	struct timespec ts = {.tv_sec = us / 1000000, .tv_nsec = (long)(us % 1000000) * 1000};
@@ -106,6 +109,7 @@ static bool shoot(struct run *r, pid_t worker, int how)
 static void *killer(void *arg)
 {
 	struct run *r = arg;
+	bool row = false;
 	while (r->done < r->kills && !r->t.over) {
 		r->seed = r->seed * 1103515245u + 12345u;
 		int how = r->done % 10 == 3 ? SIGSEGV : r->done % 10 == 7 ? SIGABRT : SIGKILL;
@@ -114,6 +118,7 @@ static void *killer(void *arg)
 		if (!r->t.since_us)
 			nap_us(2000 + (r->seed >> 8) % 20000);
 		pid_t worker = daemon_worker(&r->t.bed.d);
+		r->t.kind = row ? IN_A_ROW : r->done % 5 == 4 ? ALONE : how != SIGKILL ? CORE : KILLED;
 		talk_mark(&r->t, worker); // what it delivers before its death, which a core delays, is not the next one's
 		pid_t standby = r->done % 5 == 4 ? daemon_standby(&r->t.bed.d) : -1; // and who waits for it, now and then
 		if (standby > 0)
@@ -123,7 +128,8 @@ static void *killer(void *arg)
 			continue;
 		}
 		r->done++;
-		if (r->done % 8 == 5 && r->done < r->kills) { // the next one dies while it takes over, or just after
+		row = r->done % 8 == 5 && r->done < r->kills;
+		if (row) { // the next one dies while it takes over, or just after
 			nap_us((r->seed >> 8) % 5000);
 			while (daemon_worker(&r->t.bed.d) == worker)
 				nap_us(100);
@@ -145,8 +151,12 @@ static bool judge(struct run *r)
 	printf("keeper_traffic: %u kills, %llu frames, %llu missing, %llu repeated (on one ring at most %llu times after a death, %llu in a row); "
 	       "gap p50 %u us, p99 %u us, longest %u us%s%s\n",
 	       r->done, (unsigned long long)r->t.frames, (unsigned long long)s.lost, (unsigned long long)s.repeated,
-	       (unsigned long long)s.rows, (unsigned long long)s.longest_row, s.p50, s.p99, s.longest, r->t.wrong ? "; " : "",
+	       (unsigned long long)s.rows, (unsigned long long)s.longest_row, s.all.p50, s.all.p99, s.all.longest, r->t.wrong ? "; " : "",
 	       r->t.wrong ? r->t.wrong : "");
+	for (unsigned i = 0; i < TALK_KINDS; i++)
+		if (s.kind[i].n)
+			printf("keeper_traffic: %s: %u gaps, p50 %u us, p99 %u us, longest %u us\n", kinds[i], s.kind[i].n, s.kind[i].p50,
+			       s.kind[i].p99, s.kind[i].longest);
 	core_look(r);
 	printf("keeper_traffic: %u cores, the largest of %llu KiB on the disk; %u times all memory was touched, of which the worker had at least "
 	       "%llu MiB\n",

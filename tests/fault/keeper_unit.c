@@ -126,7 +126,7 @@ static bool judge(struct run *r)
 	struct talk_sum s;
 	talk_sum(&r->t, &s);
 	printf("keeper_unit: %u restarts, %llu frames, %llu missing, %llu repeated; gap p50 %u us, longest %u us%s%s%s%s\n", r->done,
-	       (unsigned long long)r->t.frames, (unsigned long long)s.lost, (unsigned long long)s.repeated, s.p50, s.longest,
+	       (unsigned long long)r->t.frames, (unsigned long long)s.lost, (unsigned long long)s.repeated, s.all.p50, s.all.longest,
 	       r->t.wrong ? "; " : "", r->t.wrong ? r->t.wrong : "", r->failed[0] ? "; " : "", r->failed);
 	if (r->t.wrong != NULL || s.lost)
 		talk_tell(&r->t);

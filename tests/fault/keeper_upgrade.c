@@ -203,7 +203,7 @@ static bool judge(struct run *r, const char *name)
 	talk_sum(&r->t, &s);
 	printf("keeper_upgrade%s%s: %u done, %llu frames, %llu missing, %llu repeated; gap p50 %u us, p99 %u us, longest %u us%s%s%s%s\n",
 	       name[0] ? " " : "", name, r->done, (unsigned long long)r->t.frames, (unsigned long long)s.lost, (unsigned long long)s.repeated,
-	       s.p50, s.p99, s.longest, r->t.wrong ? "; " : "", r->t.wrong ? r->t.wrong : "", r->failed[0] ? "; " : "", r->failed);
+	       s.all.p50, s.all.p99, s.all.longest, r->t.wrong ? "; " : "", r->t.wrong ? r->t.wrong : "", r->failed[0] ? "; " : "", r->failed);
 	if (r->t.wrong != NULL || s.lost)
 		talk_tell(&r->t);
 	return r->t.wrong == NULL && !r->failed[0] && s.lost == 0 && s.most <= (r->crash ? TALK_BATCH : r->keeper ? TALK_BATCH * (r->done / 5) : 0);

@@ -50,7 +50,7 @@ static bool take(struct talk *t, unsigned to, unsigned pair)
 	pid_t worker = now > since + 200 ? daemon_worker(&t->bed.d) : -1;
 	if (worker > 0 && worker != t->old) {
 		if (t->n_gaps < TALK_GAPS)
-			t->gap[t->n_gaps++] = (unsigned)(t->old != 0 ? t->silent_us : now - since);
+			t->gap[t->n_gaps++] = (struct talk_gap){ .us = (unsigned)(t->old != 0 ? t->silent_us : now - since), .kind = t->kind };
 		t->since_us = 0;
 	}
 	t->frames++;
@@ -225,8 +225,26 @@ bool talk_moves(struct talk *t, unsigned timeout_ms)
 
 static int by_size(const void *a, const void *b)
 {
-	unsigned x = *(const unsigned *)a, y = *(const unsigned *)b;
-	return (x > y) - (x < y);
+	const struct talk_gap *x = a, *y = b;
+	return (x->us > y->us) - (x->us < y->us);
+}
+
+// Of those of a kind, or of all (TALK_KINDS); by size.
+static struct talk_gaps gaps_of(const struct talk *t, unsigned kind)
+{
+	struct talk_gaps g = { 0 };
+	unsigned at = 0;
+	for (unsigned i = 0; i < t->n_gaps; i++)
+		g.n += kind == TALK_KINDS || t->gap[i].kind == kind;
+	for (unsigned i = 0; i < t->n_gaps; i++) {
+		if (kind != TALK_KINDS && t->gap[i].kind != kind)
+			continue;
+		g.p50 = at == g.n / 2 ? t->gap[i].us : g.p50;
+		g.p99 = at == g.n * 99 / 100 ? t->gap[i].us : g.p99;
+		g.longest = t->gap[i].us;
+		at++;
+	}
+	return g;
 }
 
 void talk_sum(struct talk *t, struct talk_sum *out)
@@ -242,11 +260,9 @@ void talk_sum(struct talk *t, struct talk_sum *out)
 			out->longest_row = w->longest > out->longest_row ? w->longest : out->longest_row;
 		}
 	qsort(t->gap, t->n_gaps, sizeof(t->gap[0]), by_size);
-	if (t->n_gaps == 0)
-		return;
-	out->p50 = t->gap[t->n_gaps / 2];
-	out->p99 = t->gap[t->n_gaps * 99 / 100];
-	out->longest = t->gap[t->n_gaps - 1];
+	out->all = gaps_of(t, TALK_KINDS);
+	for (unsigned i = 0; i < TALK_KINDS; i++)
+		out->kind[i] = gaps_of(t, i);
 }
 
 void talk_tell(const struct talk *t)

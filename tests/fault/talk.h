@@ -9,6 +9,12 @@
 #define TALK_GAPS 20000
 #define TALK_BATCH 64u // frames that may come twice, of a ring and death
 
+#define TALK_KINDS 4
+
+struct talk_gap { // microseconds from the mark to the first frame after it, or the longest silence, if there is an old worker
+	unsigned us, kind;
+};
+
 struct talk_way { // what guest `to` hears on a pair
 	uint64_t sent, next, lost, repeated;
 	uint64_t last, runs, run, longest; // the last one that came twice; rows of such, the present and the longest row
@@ -31,7 +37,9 @@ struct talk {
 	_Atomic bool touch; // from another thread: let the worker touch all memory of guest 0; false again when it has
 	_Atomic uint64_t frames;
 	uint64_t frame_us, silent_us; // the last frame; the longest silence since the mark
-	unsigned gap[TALK_GAPS], n_gaps; // from the mark to the first frame after it, or the longest silence, if there is an old worker
+	_Atomic unsigned kind; // of what is done, below TALK_KINDS: set before the mark
+	struct talk_gap gap[TALK_GAPS];
+	unsigned n_gaps;
 	bool touched; // by the guest
 	const char *wrong; // the first thing that was; NULL: nothing
 };
@@ -47,7 +55,9 @@ bool talk_moves(struct talk *t, unsigned timeout_ms);
 struct talk_sum {
 	uint64_t lost, repeated, most; // most: repeated on one ring
 	uint64_t rows, longest_row; // of frames that came twice: one for each death at most, on one ring; and the longest row of all
-	unsigned p50, p99, longest; // us, of the gaps
+	struct talk_gaps {
+		unsigned n, p50, p99, longest; // us
+	} all, kind[TALK_KINDS];
 };
 void talk_sum(struct talk *t, struct talk_sum *out);
 void talk_tell(const struct talk *t); // where each ring stands
