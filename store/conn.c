@@ -8,7 +8,7 @@ static enum err applied_put(struct store *s, const struct snap *next, uint64_t s
 			    struct why *why)
 {
 	struct bind b;
-	bind_start(&b, s->stmt[S_APPLIED_PUT], T_APPLIED);
+	bind_start(&b, stmt_of(s, S_APPLIED_PUT), T_APPLIED);
 	bind_int(&b, next->epoch);
 	bind_text(&b, next->port);
 	bind_text(&b, s->boot);
@@ -26,7 +26,7 @@ static enum err applied_put(struct store *s, const struct snap *next, uint64_t s
 static enum err conn_put(struct store *s, const struct snap *n, struct why *why)
 {
 	struct bind b;
-	bind_start(&b, s->stmt[S_CONN_PUT], T_CONN);
+	bind_start(&b, stmt_of(s, S_CONN_PUT), T_CONN);
 	bind_int(&b, n->epoch);
 	bind_int(&b, n->features_offered);
 	bind_int(&b, n->has_features);
@@ -49,7 +49,7 @@ static enum err regions_put(struct store *s, const struct snap *n, struct why *w
 	enum err e = stmt_run_id(s, S_REGION_DEL, (int64_t)n->epoch, why);
 	for (uint32_t i = 0; i < n->n_regions && e == OK; i++) {
 		struct bind b;
-		bind_start(&b, s->stmt[S_REGION_PUT], T_REGION);
+		bind_start(&b, stmt_of(s, S_REGION_PUT), T_REGION);
 		bind_int(&b, n->epoch);
 		bind_int(&b, i);
 		bind_int(&b, n->region[i].guest_addr);
@@ -68,7 +68,7 @@ static enum err ring_put(struct store *s, const struct snap *n, unsigned i, stru
 {
 	const struct snap_ring *r = &n->ring[i];
 	struct bind b;
-	bind_start(&b, s->stmt[S_RING_PUT], T_RING);
+	bind_start(&b, stmt_of(s, S_RING_PUT), T_RING);
 	bind_int(&b, n->epoch);
 	bind_int(&b, i);
 	bind_int(&b, r->num);
@@ -145,7 +145,7 @@ static enum err conn_delete(struct store *s, int64_t epoch, struct why *why)
 
 enum err store_connection_end(struct store *s, const char *port, uint64_t epoch, struct why *why)
 {
-	sqlite3_stmt *st = s->stmt[S_APPLIED_FIND];
+	sqlite3_stmt *st = stmt_of(s, S_APPLIED_FIND);
 	sqlite3_bind_int64(st, 1, (sqlite3_int64)epoch);
 	sqlite3_bind_text(st, 2, port, -1, SQLITE_STATIC);
 	int rc = sqlite3_step(st);
@@ -231,7 +231,7 @@ static enum err ring_load(struct snap *n, sqlite3_stmt *st, struct why *why)
 static enum err part_load(struct store *s, enum stmt id, struct snap *n,
 			  enum err (*load)(struct snap *, sqlite3_stmt *, struct why *), struct why *why)
 {
-	sqlite3_stmt *st = s->stmt[id];
+	sqlite3_stmt *st = stmt_of(s, id);
 	enum err e = OK;
 	int rc;
 	sqlite3_bind_int64(st, 1, (sqlite3_int64)n->epoch);
@@ -308,8 +308,8 @@ enum err store_each_adoptable(struct store *s, store_connection_fn *fn, void *ar
 {
 	struct conn_walk w = { .good.item = sizeof(struct store_connection), .bad.item = sizeof(int64_t) };
 	struct scan sc = { .bad = 0 };
-	sqlite3_bind_int64(s->stmt[S_APPLIED_LIFE], 1, (sqlite3_int64)(s->resumed ? s->life : s->life - 1));
-	enum err e = rows_scan(s, s->stmt[S_APPLIED_LIFE], NO_DROP, on_conn, &w, &sc, why);
+	sqlite3_bind_int64(stmt_of(s, S_APPLIED_LIFE), 1, (sqlite3_int64)(s->resumed ? s->life : s->life - 1));
+	enum err e = rows_scan(s, stmt_of(s, S_APPLIED_LIFE), NO_DROP, on_conn, &w, &sc, why);
 	conns_drop(s, &w.bad);
 	if (e == OK) {
 		const struct store_connection *c = (const void *)w.good.items;
@@ -340,8 +340,8 @@ enum err store_each_connection(struct store *s, store_snap_fn *fn, void *arg, st
 
 enum err conn_verify(struct store *s, struct scan *sc, struct why *why)
 {
-	enum err e = rows_scan(s, s->stmt[S_APPLIED_ALL], NO_DROP, on_conn, NULL, sc, why);
-	sqlite3_stmt *st = s->stmt[S_ORPHANS];
+	enum err e = rows_scan(s, stmt_of(s, S_APPLIED_ALL), NO_DROP, on_conn, NULL, sc, why);
+	sqlite3_stmt *st = stmt_of(s, S_ORPHANS);
 	if (e == OK && sqlite3_step(st) == SQLITE_ROW && sqlite3_column_int64(st, 0) > 0) {
 		if (sc->bad == 0)
 			refuse(&sc->first, "%lld rows belong to no connection", (long long)sqlite3_column_int64(st, 0));

@@ -57,8 +57,8 @@ enum err store_device_get(struct store *s, const char *port, struct store_device
 {
 	struct scan sc = { .bad = 0 };
 	memset(dev, 0, sizeof(*dev));
-	sqlite3_bind_text(s->stmt[S_DEVICE_GET], 1, port, -1, SQLITE_STATIC);
-	enum err e = rows_scan(s, s->stmt[S_DEVICE_GET], S_DEVICE_DROP, on_device, dev, &sc, why);
+	sqlite3_bind_text(stmt_of(s, S_DEVICE_GET), 1, port, -1, SQLITE_STATIC);
+	enum err e = rows_scan(s, stmt_of(s, S_DEVICE_GET), S_DEVICE_DROP, on_device, dev, &sc, why);
 	*found = e == OK && dev->port[0] != '\0';
 	if (!*found) {
 		memset(dev, 0, sizeof(*dev));
@@ -80,7 +80,7 @@ enum err store_device_put(struct store *s, const struct store_device *d, struct 
 	if (e != OK)
 		return e;
 	struct bind b;
-	bind_start(&b, s->stmt[S_DEVICE_PUT], T_DEVICE);
+	bind_start(&b, stmt_of(s, S_DEVICE_PUT), T_DEVICE);
 	bind_text(&b, d->port);
 	bind_text(&b, s->boot);
 	bind_int(&b, d->features_offered);
@@ -109,7 +109,7 @@ enum err store_each_device(struct store *s, store_device_fn *fn, void *arg, stru
 {
 	struct vec v = { .item = sizeof(struct store_device) };
 	struct scan sc = { .bad = 0 };
-	enum err e = rows_scan(s, s->stmt[S_DEVICE_ALL], S_DEVICE_DROP, on_each, &v, &sc, why);
+	enum err e = rows_scan(s, stmt_of(s, S_DEVICE_ALL), S_DEVICE_DROP, on_each, &v, &sc, why);
 	const struct store_device *d = (const void *)v.items;
 	for (size_t i = 0; e == OK && i < v.n; i++)
 		fn(arg, &d[i]);
@@ -130,5 +130,5 @@ enum err store_device_unpin(struct store *s, const char *port, struct why *why)
 
 enum err device_verify(struct store *s, struct scan *sc, struct why *why)
 {
-	return rows_scan(s, s->stmt[S_DEVICE_ALL], NO_DROP, on_device, NULL, sc, why);
+	return rows_scan(s, stmt_of(s, S_DEVICE_ALL), NO_DROP, on_device, NULL, sc, why);
 }

@@ -65,6 +65,8 @@ struct store {
 	unsigned wal_frames; // in the log since its last restart
 	unsigned wal_try; // no checkpoint below this
 	int last_rc; // sqlite's last failure
+	int unprepared_rc; // why stmt_of last had none
+	bool unsettled; // what store_settle does is not done
 	bool fsync_failed; // the end: pages that the kernel gave up are not tried again
 	sqlite3_stmt *stmt[S_COUNT];
 };
@@ -93,8 +95,10 @@ enum err file_check(struct store *s, bool *exists, struct why *why);
 enum err set_aside(struct store *s, char *aside, size_t cap, struct why *why);
 
 // schema.c --------------------------------------------------------------------------------------------------------------------
-// Bring an open database to this version's schema. REFUSED: it is not ours or too new (set aside); OURS: it failed.
-enum err schema_bring(struct store *s, bool *fresh, struct why *why);
+// Bring an open database to this version's schema. REFUSED: it is not ours or too new (set aside); OURS: it failed. check: with schema_check.
+enum err schema_bring(struct store *s, bool check, bool *fresh, struct why *why);
+// Are its pages whole? Reads all of them. REFUSED: no.
+enum err schema_check(struct store *s, struct why *why);
 // The same with a copy in memory, to see whether it could be done. *version: what it was.
 enum err schema_bring_image(struct store *s, int *version, struct why *why);
 void schema_warm(struct store *s); // s: an empty database in memory
@@ -103,6 +107,8 @@ void schema_version(int *version, int *oldest); // of this program, and the olde
 bool file_at_fault(int rc);
 
 // stmt.c -----------------------------------------------------------------------------------------------------------------------
+// Prepared when it is first asked for. NULL: it can't be; whatever is done with that fails, and db_failed knows why.
+sqlite3_stmt *stmt_of(struct store *s, enum stmt id);
 enum err stmt_prepare_all(struct store *s, struct why *why);
 void stmt_free_all(struct store *s);
 // Step a statement that returns no rows, and reset it.

@@ -18,14 +18,14 @@ enum err store_migration_put(struct store *s, uint64_t id, const char *port, con
 	if (e != OK)
 		return e;
 	struct bind b;
-	bind_start(&b, s->stmt[S_MIGRATION_PUT], T_MIGRATION);
+	bind_start(&b, stmt_of(s, S_MIGRATION_PUT), T_MIGRATION);
 	bind_int(&b, id);
 	bind_text(&b, port);
 	bind_text(&b, json);
 	bind_seal(&b);
 	e = stmt_run(s, b.st, why);
 	if (e == OK)
-		e = stmt_run(s, s->stmt[S_MIGRATION_PRUNE], why);
+		e = stmt_run(s, stmt_of(s, S_MIGRATION_PRUNE), why);
 	return txn_end(s, e, why);
 }
 
@@ -57,13 +57,13 @@ enum err store_each_migration(struct store *s, const char *port_or_null, store_m
 {
 	struct migration_walk w = { .port = port_or_null, .fn = fn, .arg = arg };
 	struct scan sc = { .bad = 0 };
-	enum err e = rows_scan(s, s->stmt[S_MIGRATION_ALL], S_MIGRATION_DROP, on_migration, &w, &sc, why);
+	enum err e = rows_scan(s, stmt_of(s, S_MIGRATION_ALL), S_MIGRATION_DROP, on_migration, &w, &sc, why);
 	return scan_end(e, &sc, why);
 }
 
 enum err migration_verify(struct store *s, struct scan *sc, struct why *why)
 {
-	return rows_scan(s, s->stmt[S_MIGRATION_ALL], NO_DROP, on_migration, NULL, sc, why);
+	return rows_scan(s, stmt_of(s, S_MIGRATION_ALL), NO_DROP, on_migration, NULL, sc, why);
 }
 
 // -- events ---------------------------------------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ enum err store_event_add(struct store *s, uint64_t time_us, const char *port, co
 	if (e != OK)
 		return e;
 	struct bind b;
-	bind_start(&b, s->stmt[S_EVENT_PUT], T_EVENT);
+	bind_start(&b, stmt_of(s, S_EVENT_PUT), T_EVENT);
 	bind_int(&b, s->next_event);
 	bind_int(&b, time_us);
 	bind_text(&b, p);
@@ -134,7 +134,7 @@ static enum err on_event(struct store *s, sqlite3_stmt *st, void *arg, struct wh
 static enum err events_scan(struct store *s, uint64_t since, enum stmt drop, struct event_walk *w, struct scan *sc,
 			    struct why *why)
 {
-	sqlite3_stmt *st = s->stmt[S_EVENT_SINCE];
+	sqlite3_stmt *st = stmt_of(s, S_EVENT_SINCE);
 	sqlite3_bind_int64(st, 1, since > COUNTER_MAX ? COUNTER_MAX : (sqlite3_int64)since);
 	sqlite3_bind_int64(st, 2, (sqlite3_int64)s->next_event);
 	return rows_scan(s, st, drop, on_event, w, sc, why);

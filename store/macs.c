@@ -28,7 +28,7 @@ static enum err mac_put(struct store *s, const struct store_mac *m, struct why *
 		memcpy(&ips[i * IP_BYTES + 1], m->ip[i].addr, 16);
 	}
 	struct bind b;
-	bind_start(&b, s->stmt[S_MAC_PUT], T_MAC);
+	bind_start(&b, stmt_of(s, S_MAC_PUT), T_MAC);
 	bind_text(&b, m->net);
 	bind_int(&b, m->vlan);
 	bind_blob(&b, m->mac, sizeof(m->mac));
@@ -45,7 +45,7 @@ enum err store_macs_replace(struct store *s, const struct store_mac *macs, size_
 	enum err e = txn_begin(s, why);
 	if (e != OK)
 		return e;
-	e = stmt_run(s, s->stmt[S_MAC_CLEAR], why);
+	e = stmt_run(s, stmt_of(s, S_MAC_CLEAR), why);
 	for (size_t i = 0; i < n && e == OK; i++)
 		e = mac_put(s, &macs[i], why);
 	e = txn_end(s, e, why);
@@ -93,7 +93,7 @@ enum err store_each_mac(struct store *s, store_mac_fn *fn, void *arg, struct why
 	struct vec v = { .item = sizeof(struct store_mac) };
 	struct scan sc = { .bad = 0 };
 	// Bad rows need no dropping: the next flush replaces the table.
-	enum err e = rows_scan(s, s->stmt[S_MAC_ALL], NO_DROP, on_mac, &v, &sc, why);
+	enum err e = rows_scan(s, stmt_of(s, S_MAC_ALL), NO_DROP, on_mac, &v, &sc, why);
 	const struct store_mac *m = (const void *)v.items;
 	for (size_t i = 0; i < v.n && e == OK; i++)
 		fn(arg, &m[i]);
@@ -103,5 +103,5 @@ enum err store_each_mac(struct store *s, store_mac_fn *fn, void *arg, struct why
 
 enum err macs_verify(struct store *s, struct scan *sc, struct why *why)
 {
-	return rows_scan(s, s->stmt[S_MAC_ALL], NO_DROP, on_mac, NULL, sc, why);
+	return rows_scan(s, stmt_of(s, S_MAC_ALL), NO_DROP, on_mac, NULL, sc, why);
 }

@@ -10,7 +10,7 @@ enum err owed_put(struct store *s, const struct store_owed *o, struct why *why)
 	if (o->rounds_done >= o->rounds)
 		return refuse(why, "%u of %u rounds are done: nothing is owed", o->rounds_done, o->rounds);
 	struct bind b;
-	bind_start(&b, s->stmt[S_OWED_PUT], T_OWED);
+	bind_start(&b, stmt_of(s, S_OWED_PUT), T_OWED);
 	bind_text(&b, o->port);
 	bind_blob(&b, o->mac, sizeof(o->mac));
 	bind_text(&b, s->boot);
@@ -32,7 +32,7 @@ enum err store_owed_done(struct store *s, const char *port, const uint8_t mac[6]
 	enum err e = txn_begin(s, why);
 	if (e != OK)
 		return e;
-	sqlite3_stmt *st = s->stmt[S_OWED_DONE];
+	sqlite3_stmt *st = stmt_of(s, S_OWED_DONE);
 	sqlite3_bind_text(st, 1, port, -1, SQLITE_STATIC);
 	sqlite3_bind_blob(st, 2, mac, 6, SQLITE_STATIC);
 	return txn_end(s, stmt_run(s, st, why), why);
@@ -70,7 +70,7 @@ enum err store_each_owed(struct store *s, store_owed_fn *fn, void *arg, struct w
 {
 	struct vec v = { .item = sizeof(struct store_owed) };
 	struct scan sc = { .bad = 0 };
-	enum err e = rows_scan(s, s->stmt[S_OWED_ALL], S_OWED_DROP, on_owed, &v, &sc, why);
+	enum err e = rows_scan(s, stmt_of(s, S_OWED_ALL), S_OWED_DROP, on_owed, &v, &sc, why);
 	const struct store_owed *o = (const void *)v.items;
 	for (size_t i = 0; i < v.n && e == OK; i++)
 		fn(arg, &o[i]);
@@ -80,5 +80,5 @@ enum err store_each_owed(struct store *s, store_owed_fn *fn, void *arg, struct w
 
 enum err owed_verify(struct store *s, struct scan *sc, struct why *why)
 {
-	return rows_scan(s, s->stmt[S_OWED_ALL], NO_DROP, on_owed, NULL, sc, why);
+	return rows_scan(s, stmt_of(s, S_OWED_ALL), NO_DROP, on_owed, NULL, sc, why);
 }

@@ -18,7 +18,7 @@ enum err store_port_put(struct store *s, const char *id, const char *spec, struc
 	if (e != OK)
 		return e;
 	struct bind b;
-	bind_start(&b, s->stmt[S_PORT_PUT], T_PORT);
+	bind_start(&b, stmt_of(s, S_PORT_PUT), T_PORT);
 	bind_text(&b, id);
 	bind_text(&b, spec);
 	bind_seal(&b);
@@ -70,7 +70,7 @@ enum err store_each_port(struct store *s, store_port_fn *fn, void *arg, struct w
 {
 	struct vec v = { .item = sizeof(struct port_row) };
 	struct scan sc = { .bad = 0 };
-	enum err e = rows_scan(s, s->stmt[S_PORT_ALL], S_PORT_DROP, on_port, &v, &sc, why);
+	enum err e = rows_scan(s, stmt_of(s, S_PORT_ALL), S_PORT_DROP, on_port, &v, &sc, why);
 	struct port_row *p = (void *)v.items;
 	for (size_t i = 0; i < v.n; i++) {
 		if (e == OK)
@@ -83,5 +83,5 @@ enum err store_each_port(struct store *s, store_port_fn *fn, void *arg, struct w
 
 enum err port_verify(struct store *s, struct scan *sc, struct why *why)
 {
-	return rows_scan(s, s->stmt[S_PORT_ALL], NO_DROP, on_port, NULL, sc, why);
+	return rows_scan(s, stmt_of(s, S_PORT_ALL), NO_DROP, on_port, NULL, sc, why);
 }

@@ -291,20 +291,24 @@ static enum err schema_identify(struct store *s, int *version, bool *fresh, stru
 	return OK;
 }
 
+enum err schema_check(struct store *s, struct why *why)
+{
+	int64_t num;
+	char text[160];
+	enum err e = schema_ask(s, "PRAGMA quick_check(1)", &num, text, sizeof(text), why);
+	return e == OK && strcmp(text, "ok") != 0 ? refuse(why, "damaged: %s", text) : e;
+}
+
 enum err schema_bring_image(struct store *s, int *version, struct why *why)
 {
 	bool fresh = false;
-	int64_t num;
-	char text[160];
 	enum err e = schema_exec(s, "PRAGMA trusted_schema=OFF;PRAGMA cell_size_check=ON;PRAGMA temp_store=MEMORY", why);
 	if (e == OK)
 		e = schema_identify(s, version, &fresh, why);
 	if (e == OK && fresh)
 		e = refuse(why, "it is empty");
 	if (e == OK)
-		e = schema_ask(s, "PRAGMA quick_check(1)", &num, text, sizeof(text), why);
-	if (e == OK && strcmp(text, "ok") != 0)
-		e = refuse(why, "damaged: %s", text);
+		e = schema_check(s, why);
 	if (e == OK)
 		e = schema_compare(s, *version, why);
 	if (e == OK && *version < SCHEMA_VERSION)
@@ -330,7 +334,7 @@ void schema_version(int *version, int *oldest)
 	*oldest = schema_oldest(SCHEMA_VERSION);
 }
 
-enum err schema_bring(struct store *s, bool *fresh, struct why *why)
+enum err schema_bring(struct store *s, bool check, bool *fresh, struct why *why)
 {
 	// locking_mode comes first: with it the log's index is in our heap and no -shm file exists that others could map.
 	static const char first[] = "PRAGMA locking_mode=EXCLUSIVE;PRAGMA trusted_schema=OFF;PRAGMA cell_size_check=ON;"
@@ -341,10 +345,8 @@ enum err schema_bring(struct store *s, bool *fresh, struct why *why)
 	enum err e = schema_exec(s, first, why);
 	if (e == OK)
 		e = schema_identify(s, &version, fresh, why);
-	if (e == OK && !*fresh)
-		e = schema_ask(s, "PRAGMA quick_check(1)", &num, text, sizeof(text), why);
-	if (e == OK && !*fresh && strcmp(text, "ok") != 0)
-		e = refuse(why, "damaged: %s", text);
+	if (e == OK && !*fresh && check)
+		e = schema_check(s, why);
 	if (e == OK && !*fresh)
 		e = schema_compare(s, version, why);
 	if (e == OK)

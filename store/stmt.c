@@ -87,13 +87,21 @@ static const char *const text[S_COUNT] = {
 	[S_EVENT_OUTSIDE] = "DELETE FROM event WHERE seq<1 OR seq>?",
 };
 
+sqlite3_stmt *stmt_of(struct store *s, enum stmt id)
+{
+	if (!s->stmt[id]) {
+		int rc = sqlite3_prepare_v3(s->db, text[id], -1, SQLITE_PREPARE_PERSISTENT, &s->stmt[id], NULL);
+		if (rc != SQLITE_OK)
+			s->unprepared_rc = rc;
+	}
+	return s->stmt[id];
+}
+
 enum err stmt_prepare_all(struct store *s, struct why *why)
 {
-	for (unsigned i = 0; i < S_COUNT; i++) {
-		int rc = sqlite3_prepare_v3(s->db, text[i], -1, SQLITE_PREPARE_PERSISTENT, &s->stmt[i], NULL);
-		if (rc != SQLITE_OK)
-			return db_failed(s, rc, why);
-	}
+	for (enum stmt i = 0; i < S_COUNT; i++)
+		if (!stmt_of(s, i))
+			return db_failed(s, s->unprepared_rc, why);
 	return OK;
 }
 
@@ -116,12 +124,12 @@ enum err stmt_run(struct store *s, sqlite3_stmt *st, struct why *why)
 
 enum err stmt_run_id(struct store *s, enum stmt id, int64_t arg, struct why *why)
 {
-	sqlite3_bind_int64(s->stmt[id], 1, arg);
-	return stmt_run(s, s->stmt[id], why);
+	sqlite3_bind_int64(stmt_of(s, id), 1, arg);
+	return stmt_run(s, stmt_of(s, id), why);
 }
 
 enum err stmt_run_text(struct store *s, enum stmt id, const char *arg, struct why *why)
 {
-	sqlite3_bind_text(s->stmt[id], 1, arg, -1, SQLITE_STATIC);
-	return stmt_run(s, s->stmt[id], why);
+	sqlite3_bind_text(stmt_of(s, id), 1, arg, -1, SQLITE_STATIC);
+	return stmt_run(s, stmt_of(s, id), why);
 }

@@ -20,6 +20,8 @@ enum err db_failed(struct store *s, int rc, struct why *why)
 	int sys = errno;
 	if (s->db && sqlite3_system_errno(s->db) != 0)
 		sys = sqlite3_system_errno(s->db);
+	if (rc == SQLITE_MISUSE && s->unprepared_rc) // of a statement that is not there
+		rc = s->unprepared_rc;
 	s->last_rc = rc;
 	if (s->dur == STORE_HOST && (rc == SQLITE_IOERR_FSYNC || rc == SQLITE_IOERR_DIR_FSYNC))
 		s->fsync_failed = true;
@@ -49,16 +51,16 @@ enum err txn_begin(struct store *s, struct why *why)
 	// After a failed fsync the kernel holds the pages for clean: a second try would succeed and prove nothing.
 	if (s->fsync_failed)
 		return ours(why, "state.db: an fsync failed, nothing more is written until a restart");
-	return stmt_run(s, s->stmt[S_BEGIN], why);
+	return stmt_run(s, stmt_of(s, S_BEGIN), why);
 }
 
 enum err txn_end(struct store *s, enum err e, struct why *why)
 {
 	if (e == OK)
-		e = stmt_run(s, s->stmt[S_COMMIT], why);
+		e = stmt_run(s, stmt_of(s, S_COMMIT), why);
 	if (e != OK && !sqlite3_get_autocommit(s->db)) {
 		int rc = s->last_rc; // the cause, not what undoing meets
-		stmt_run(s, s->stmt[S_ROLLBACK], NULL);
+		stmt_run(s, stmt_of(s, S_ROLLBACK), NULL);
 		s->last_rc = rc;
 	}
 	return e;
@@ -77,7 +79,7 @@ static int on_wal(void *arg, sqlite3 *db, const char *name, int frames)
 enum err meta_put(struct store *s, struct why *why)
 {
 	struct bind b;
-	bind_start(&b, s->stmt[S_META_PUT], T_META);
+	bind_start(&b, stmt_of(s, S_META_PUT), T_META);
 	bind_int(&b, 1);
 	bind_text(&b, s->boot);
 	bind_int(&b, s->life);
@@ -167,7 +169,7 @@ static uint64_t epoch_free(uint64_t next)
 // Begin this life: count it, and let go of connections that no living front end can mean. Or go on with the one that is asked for.
 static enum err life_begin(struct store *s, uint64_t asked, struct store_opened *how, struct why *why)
 {
-	sqlite3_stmt *st = s->stmt[S_META_GET];
+	sqlite3_stmt *st = stmt_of(s, S_META_GET);
 	int rc = sqlite3_step(st);
 	enum err e = OK;
 	if (rc == SQLITE_ROW) {
@@ -201,13 +203,13 @@ static enum err life_begin(struct store *s, uint64_t asked, struct store_opened 
 	s->next_epoch = s->epoch + EPOCH_BLOCK;
 	s->epochs_left = EPOCH_BLOCK;
 	e = meta_put(s, why);
-	st = s->stmt[S_APPLIED_OLD];
+	st = stmt_of(s, S_APPLIED_OLD);
 	sqlite3_bind_text(st, 1, how->same_boot ? s->boot : "", -1, SQLITE_STATIC);
 	sqlite3_bind_int64(st, 2, (sqlite3_int64)s->life - 1);
 	if (e == OK)
 		e = stmt_run(s, st, why);
 	for (enum stmt o = S_CONN_ORPHANS; o <= S_RING_ORPHANS && e == OK; o++)
-		e = stmt_run(s, s->stmt[o], why);
+		e = stmt_run(s, stmt_of(s, o), why);
 	if (e == OK)
 		e = stmt_run_id(s, S_EVENT_OUTSIDE, COUNTER_MAX, why);
 	return txn_end(s, e, why);
@@ -215,7 +217,7 @@ static enum err life_begin(struct store *s, uint64_t asked, struct store_opened 
 
 static enum err event_last(struct store *s, struct why *why)
 {
-	sqlite3_stmt *st = s->stmt[S_EVENT_LAST];
+	sqlite3_stmt *st = stmt_of(s, S_EVENT_LAST);
 	int rc = sqlite3_step(st);
 	if (rc == SQLITE_ROW)
 		s->next_event = (uint64_t)sqlite3_column_int64(st, 0) + 1;
@@ -225,10 +227,12 @@ static enum err event_last(struct store *s, struct why *why)
 
 static enum err db_begin(struct store *s, uint64_t asked, struct store_opened *how, struct why *why)
 {
-	s->last_rc = SQLITE_OK;
-	enum err e = stmt_prepare_all(s, why);
+	s->last_rc = s->unprepared_rc = SQLITE_OK;
+	enum err e = s->unsettled ? OK : stmt_prepare_all(s, why);
 	if (e == OK)
 		e = life_begin(s, asked, how, why);
+	if (e == OK && !how->resumed && s->unsettled && !how->fresh)
+		e = store_settle(s, why);
 	if (e == OK)
 		e = event_last(s, why);
 	if (e == OURS && s->last_rc != SQLITE_OK && file_at_fault(s->last_rc))
@@ -246,11 +250,12 @@ static enum err db_open(struct store *s, uint64_t asked, struct store_opened *ho
 	// Epochs must not come back although the file that counted them is gone.
 	s->next_epoch = how->set_aside ? EPOCH_HIGH + ((clock_wall_us() >> 20) << 20) : 1;
 	s->wal_try = WAL_IDLE;
+	s->unsettled = asked != 0; // who goes on from a process that has just died has no time for it
 	enum err e = file_check(s, &exists, why);
 	if (e == OK)
 		e = db_configure(s, why);
 	if (e == OK)
-		e = schema_bring(s, &empty, why);
+		e = schema_bring(s, !s->unsettled, &empty, why);
 	how->fresh = e == OK && empty && !how->set_aside;
 	if (e == OK)
 		e = db_begin(s, asked, how, why);
@@ -279,6 +284,15 @@ static enum err store_start(struct store *s, const struct store_life *as, struct
 	how->keeper_epoch = s->life;
 	// A second refusal is about the file that we have just made.
 	return e == OK ? OK : ours(why, "%s", unusable.text);
+}
+
+enum err store_settle(struct store *s, struct why *why)
+{
+	if (!s->unsettled)
+		return OK;
+	s->unsettled = false;
+	enum err e = stmt_prepare_all(s, why);
+	return e == OK ? schema_check(s, why) : e;
 }
 
 enum err store_open(struct store **out, const char *dir, enum store_durability dur, struct store_opened *how, struct why *why)

@@ -57,6 +57,9 @@ struct store_life {
 // store, whatever is returned. REFUSED also: lock_fd is not DIR/lock of today.
 enum err store_open_as(struct store **out, const char *dir, enum store_durability dur, const struct store_life *as,
 		       struct store_opened *how, struct why *why);
+// What a life that goes on leaves for later (how->resumed; else it is done already): to see whether the file is whole, which takes the longer the more is in it,
+// and to prepare what was not needed yet. Once. REFUSED: it is damaged (why), rows may be missing, and the next new life will set it aside.
+enum err store_settle(struct store *s, struct why *why);
 // DIR/lock, held: borrowed. The lock belongs to the open file: as long as anybody has a duplicate, no other daemon can
 // take it.
 int store_lock_fd(const struct store *s);

@@ -247,6 +247,17 @@ static void on_tick(void *arg)
 }
 #endif
 
+// With frames on their way there is time to look.
+static void settle(void *arg)
+{
+	struct vd *vd = arg;
+	struct why why;
+	if (vd->ending || store_settle(vd->store, &why) == OK)
+		return;
+	log_err("store: %s: connections go on, but what is stored may be lost at a death; a new start of the daemon sets the file aside", why.text);
+	vd_event(vd, "", "store.damaged", "%s", why.text);
+}
+
 void vd_begin(struct vd *vd)
 {
 #ifdef VRINGD_MUTANT_TICK
@@ -276,6 +287,7 @@ void vd_begin(struct vd *vd)
 	if (vd->kept && kept_begin(vd->kept, vd->loop, adopt_on_conn, vd, &why) != OK)
 		log_err("%s", why.text);
 	vd->begun = true;
+	loop_defer(vd->loop, settle, vd);
 	if (table_keep(vd, NULL, NULL, VD_ORIGIN_CONFIG, &why) != OK)
 		log_err("%s: what operators change is lost if this worker dies", why.text);
 	unsigned before = vd->kept ? kept_hello(vd->kept)->worker : 0;

@@ -117,6 +117,74 @@ static void short_log(void **state)
 	free(v);
 }
 
+// A page of the migrations, which opening does not read.
+static void damage(void)
+{
+	char path[220], junk[64];
+	sqlite3 *db;
+	sqlite3_stmt *st;
+	snprintf(path, sizeof(path), "%s/state.db", dir);
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_prepare_v2(db, "SELECT rootpage FROM sqlite_schema WHERE name='migration'", -1, &st, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+	off_t page = sqlite3_column_int(st, 0);
+	sqlite3_finalize(st);
+	sqlite3_close(db);
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	memset(junk, 0x5a, sizeof(junk));
+	assert_int_equal(pwrite(fd, junk, sizeof(junk), (page - 1) * 4096), sizeof(junk));
+	fd_reset(&fd);
+}
+
+// Who goes on from a process that died looks at the file later, and finds what is wrong with it; whoever begins anew looks first.
+static void damage_is_found_late(void **state)
+{
+	(void)state;
+	struct seen *v = malloc(sizeof(*v));
+	for (unsigned known = 0; known < 2; known++) {
+		go_on(0, -1, 0);
+		uint64_t life = how.keeper_epoch;
+		assert_int_equal(store_settle(s, &why), OK);
+		commit(STORE_EPOCH(life, 1), 1, "one");
+		store_close(s);
+		damage();
+		go_on(known ? life : life + 5, -1, 0);
+		assert_true(known ? how.resumed && !how.set_aside : !how.resumed && how.set_aside);
+		see(v);
+		assert_int_equal(v->n, known);
+		assert_int_equal(store_settle(s, &why), known ? REFUSED : OK);
+		if (known)
+			assert_non_null(strstr(why.text, "damaged"));
+		assert_int_equal(store_settle(s, &why), OK); // once
+		commit(STORE_EPOCH(how.keeper_epoch, 1), 2, "two");
+		store_close(s);
+	}
+	go_on(0, -1, 0);
+	assert_true(how.set_aside);
+	free(v);
+}
+
+// A statement that is prepared when it is needed, and can't be: nothing happens, and it says why.
+static void not_prepared(void **state)
+{
+	(void)state;
+	struct store_owed owed = { .port = "a", .rounds = 5 };
+	go_on(0, -1, 0);
+	uint64_t life = how.keeper_epoch;
+	store_close(s);
+	go_on(life, -1, 0);
+	assert_true(how.resumed);
+	assert_null(s->stmt[S_OWED_PUT]);
+	assert_int_equal(sqlite3_exec(s->db, "ALTER TABLE owed RENAME TO gone", NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(store_owed_put(s, &owed, &why), OURS);
+	assert_non_null(strstr(why.text, "no such table"));
+	assert_int_equal(sqlite3_exec(s->db, "ALTER TABLE gone RENAME TO owed", NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(store_owed_put(s, &owed, &why), OK);
+	assert_int_equal(store_settle(s, &why), OK);
+	for (unsigned i = 0; i < S_COUNT; i++)
+		assert_non_null(s->stmt[i]);
+}
+
 // It dies in the middle (the store is left, not closed), twice; connections and replies are there, and messages go on.
 static void goes_on(void **state)
 {
@@ -336,7 +404,7 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	static const struct CMUnitTest tests[] = {
-		T(short_log), T(goes_on), T(lock_is_held), T(life_is_lost), T(another_boot), T(epochs_do_not_meet),
+		T(short_log), T(damage_is_found_late), T(not_prepared), T(goes_on), T(lock_is_held), T(life_is_lost), T(another_boot), T(epochs_do_not_meet),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
