@@ -39,8 +39,16 @@ static enum deliver hold_put(struct worker *w, struct dp_port *dst, struct frame
 	return DELIVERED;
 }
 
-// The gate is up or no ring is there. DELIVER_FULL: the gate came down meanwhile, try the ring.
-static enum deliver hold_or_drop(struct worker *w, struct dp_port *dst, struct frame *f, bool unicast)
+// Frames wait, and the port takes them: who sends waits, too, as for a full ring. Else a sender that is faster than the receiver keeps the gate
+// up for ever, each frame is copied twice, and in the end what could have waited is lost.
+static bool emptying(const struct dp_port *dst, const struct frame *f)
+{
+	unsigned pairs = atomic_load(&dst->rx_pairs);
+	return pairs != 0 && !atomic_load(&dst->drain) && !atomic_load_explicit(&dst->q[2 * (f->src_pair % pairs)].dead, memory_order_relaxed);
+}
+
+// The gate is up or no ring is there. DELIVER_FULL: the gate came down meanwhile, try the ring. DELIVER_WAIT: what is in front goes first.
+static enum deliver hold_or_drop(struct worker *w, struct dp_port *dst, struct frame *f, bool unicast, bool may_stall)
 {
 	enum deliver res;
 	if (w->dp->n_workers > 1)
@@ -52,6 +60,8 @@ static enum deliver hold_or_drop(struct worker *w, struct dp_port *dst, struct f
 			res = DELIVER_FULL;
 		else if (atomic_load(&dst->drain) && atomic_load(&dst->hold_ms) == 0)
 			res = drop_out(w, dst, DP_DROP_STOPPED);
+		else if (may_stall && emptying(dst, f))
+			res = DELIVER_WAIT;
 		else
 			res = hold_put(w, dst, f, false);
 	} else if (state == DP_RX_PAUSED) {
@@ -199,9 +209,9 @@ enum deliver deliver_one(struct worker *w, struct dp_port *dst, struct frame *f,
 				return res;
 			continue; // the ring went away under us
 		}
-		enum deliver res = hold_or_drop(w, dst, f, unicast);
+		enum deliver res = hold_or_drop(w, dst, f, unicast, may_stall);
 		if (res != DELIVER_FULL)
-			return res;
+			return res == DELIVER_WAIT ? DELIVER_FULL : res;
 	}
 	return drop_out(w, dst, DP_DROP_FULL);
 }
@@ -269,7 +279,8 @@ void deliver_hold(struct worker *w, struct dp_port *port)
 	bool all = atomic_load(&port->rx_pairs) != 0 && !atomic_load(&port->drain);
 	struct hold_rec *rec = NULL;
 	uint16_t cut = 0;
-	for (unsigned n = 1; all; n++) {
+	unsigned n;
+	for (n = 1; all; n++) {
 		rec = hold_first(&port->hold);
 		if (!rec)
 			break;
@@ -291,6 +302,8 @@ void deliver_hold(struct worker *w, struct dp_port *port)
 	if (rec) // the receiver has seen its parts, and all in front of it
 		rec->cut_done = cut;
 	hold_settle(&port->hold);
+	for (unsigned i = 0; n > 1 && i < DP_MAX_PAIRS; i++) // it takes what waits: senders of all pairs may wait for it once more
+		atomic_store(&port->q[2 * i].dead, false);
 	if (all && atomic_load(&port->rx_pairs) != 0) {
 		atomic_store(&port->hold.gate, false);
 		dp_note(port, DP_NOTE_HOLD);

@@ -113,6 +113,7 @@ struct dp *dp_new(const struct dp_conf *conf, struct why *why)
 		return NULL;
 	}
 	dp->conf = *conf;
+	dp->conf.stall_us = conf->stall_us ? conf->stall_us : DP_STALL_US;
 	dp->start_us = clock_boot_us();
 	dp->start_cycles = cycles_now();
 	dp->n_workers = conf->threads < 1 ? 1 : conf->threads > DP_MAX_THREADS ? DP_MAX_THREADS : conf->threads;

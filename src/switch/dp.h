@@ -31,6 +31,8 @@ struct dp_conf {
 	struct lease *lease; // borrowed: each data thread holds its slot from start to end, and does nothing before; NULL: none
 	struct counters *counters; // borrowed: where ports and rings are counted; NULL: memory of our own
 	struct held *held; // borrowed, with counters: where held frames are; what an earlier process left is found; NULL: the same
+	unsigned stall_us; // how long a full receiver may hold up a sender; 0: DP_STALL_US
+#define DP_STALL_US 50u
 	bool general_only; // without the fast form (fast.c): for tests and for looking at it apart
 };
 

@@ -24,7 +24,6 @@
 #include "switch/hold.h"
 
 #define DP_BATCH 64u
-#define DP_STALL_US 50u // how long a full receiver may hold up a sender
 #define DP_FLOOD_RATE 20000u // frames per second and port that go to more than one port
 #define DP_FLOOD_BURST 4000u
 #define DP_FAST_BYTES 16384u // scratch of fast.c
@@ -214,7 +213,7 @@ enum tx_result source_run(struct worker *w, struct dp_port *port, unsigned pair,
 // fast.c: as many frames from the front of the ring as it can take; all of them are done then. avail are pending.
 unsigned fast_run(struct worker *w, struct dp_port *port, unsigned pair, struct vring *r, unsigned avail);
 // deliver.c
-enum deliver { DELIVERED, DELIVER_DROPPED, DELIVER_FULL, DELIVER_KEEP };
+enum deliver { DELIVERED, DELIVER_DROPPED, DELIVER_FULL, DELIVER_KEEP, DELIVER_WAIT };
 enum deliver deliver_one(struct worker *w, struct dp_port *dst, struct frame *f, bool unicast, bool may_stall);
 void deliver_flood(struct worker *w, struct frame *f);
 void deliver_flush(struct worker *w); // publish all open receive rings, call at most once each

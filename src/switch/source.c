@@ -133,7 +133,7 @@ static void forward(struct worker *w, struct dp_port *port, unsigned pair, struc
 			cut_resume(q, &w->frame, ring_mark(r, off), dst);
 		if (way == FRAME_UNICAST && deliver_one(w, dst, &w->frame, true, true) == DELIVER_FULL) {
 			cut_leave(q, &w->frame, ring_mark(r, off), dst);
-			q->stall_until_us = clock_boot_us() + DP_STALL_US;
+			q->stall_until_us = clock_boot_us() + w->dp->conf.stall_us;
 			queue_stall(w->dp, q, dst->index);
 			b->stalled = true;
 			return;

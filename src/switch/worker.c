@@ -216,7 +216,7 @@ static void check_stalled(struct worker *w)
 
 static int wait_events(struct worker *w, struct epoll_event *ev, bool block)
 {
-	struct timespec zero = { 0, 0 }, stall = { 0, DP_STALL_US * 1000 }, polled = { 0, POLLED_RING_NS };
+	struct timespec zero = { 0, 0 }, stall = { w->dp->conf.stall_us / 1000000, w->dp->conf.stall_us % 1000000 * 1000L }, polled = { 0, POLLED_RING_NS };
 	const struct timespec *t = NULL;
 	if (!block || atomic_load(&w->asked))
 		t = &zero;

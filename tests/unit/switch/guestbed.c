@@ -14,7 +14,12 @@
 
 struct dp *gb_dp(unsigned threads)
 {
-	struct dp_conf c = { .threads = threads, .hold_total = 64u << 20, .general_only = getenv("VRINGD_GENERAL_ONLY") != NULL };
+	return gb_dp_stall(threads, 0);
+}
+
+struct dp *gb_dp_stall(unsigned threads, unsigned stall_us)
+{
+	struct dp_conf c = { .threads = threads, .stall_us = stall_us, .hold_total = 64u << 20, .general_only = getenv("VRINGD_GENERAL_ONLY") != NULL };
 	for (unsigned i = 0; i < 16; i++)
 		c.cpus[i] = -1;
 	struct why why;

@@ -36,6 +36,7 @@ struct guestbed {
 };
 
 struct dp *gb_dp(unsigned threads);
+struct dp *gb_dp_stall(unsigned threads, unsigned stall_us); // how long a sender waits
 struct dp_port_conf gb_conf(const char *id);
 // features: virtio bits; base: where the rings start; published at once if run.
 void gb_open(struct guestbed *g, struct dp *dp, const struct dp_port_conf *conf, uint64_t features, uint16_t base, bool run);

@@ -116,6 +116,36 @@ static void test_move_ahead_of_rings(void **state)
 	dp_free(dp);
 }
 
+// A sender that never stops, to a guest that takes what it can: what waited goes, newer frames wait in the sender's ring meanwhile, and then
+// nothing is held any more.
+static void test_sender_waits(void **state)
+{
+	(void)state;
+	struct dp *dp = gb_dp_stall(1, 5000000);
+	struct guestbed a, b;
+	uint64_t sent = 0, got = 0;
+	pair(&a, &b, dp);
+	gb_stop(&b, DP_RX_STOPPED);
+	for (; sent < 5 * GB_RING; sent++)
+		assert_true(gb_send_no(&a, mac_b, mac_a, sent, 100));
+	assert_true(gb_wait_tx_done(&a, 2000));
+	assert_int_equal(dp_hold_level(b.port).held, sent);
+	gb_run(&b);
+	while (got < 5 * GB_RING) {
+		assert_int_equal(gb_recv_no(&b, 2000), got++);
+		if (sent < 6 * GB_RING)
+			assert_true(gb_send_no(&a, mac_b, mac_a, sent++, 100));
+	}
+	expect_range(&b, got, sent);
+	assert_int_equal(dp_hold_level(b.port).held, 0);
+	struct dp_stats st;
+	dp_port_stats(b.port, &st);
+	assert_int_equal(st.hold_delivered, 5 * GB_RING);
+	gb_close(&a);
+	gb_close(&b);
+	dp_free(dp);
+}
+
 // A guest that has just arrived and is slow at first: what does not fit into its ring is kept, in order; later a receiver
 // that takes nothing loses frames as ever.
 static void test_slow_start(void **state)
@@ -336,7 +366,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_pause),	cmocka_unit_test(test_stop_and_move), cmocka_unit_test(test_return),
-		cmocka_unit_test(test_move_ahead_of_rings), cmocka_unit_test(test_slow_start),
+		cmocka_unit_test(test_move_ahead_of_rings), cmocka_unit_test(test_slow_start), cmocka_unit_test(test_sender_waits),
 		cmocka_unit_test(test_too_old), cmocka_unit_test(test_one_address),   cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_pause_becomes_stop),  cmocka_unit_test(test_drain),
 	};
