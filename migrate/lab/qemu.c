@@ -106,17 +106,18 @@ uint64_t vm_memory_bytes(const struct opts *o, const struct assets *a, bool kvm)
 }
 
 // Two guests of two CPUs each are too much for a host of two: what translates a moved guest's code, or holds the lock that its first frame needs,
-// then waits for a CPU (38 ms from its start to that frame, now and then 70; like this 25 to 30).
-static bool few_cpus(void)
+// then waits for a CPU (38 ms from its start to that frame, now and then 70; like this 25 to 30). Guests that are not moved have nothing to translate
+// at the moment that counts, and a thread for each CPU makes their own gaps shorter.
+static bool one_thread(const struct vm_spec *s)
 {
-	return sysconf(_SC_NPROCESSORS_ONLN) < 4;
+	return !s->kvm && s->opts->verb == LAB_MIGRATE && sysconf(_SC_NPROCESSORS_ONLN) < 4;
 }
 
 // Each pair of queues wants a CPU; and where it can be the sender has one without interrupts.
 static unsigned guest_cpus(const struct vm_spec *s)
 {
 	unsigned queues = s->opts->queues;
-	return queues > 1 || (!s->kvm && few_cpus()) ? queues : 2;
+	return queues > 1 || one_thread(s) ? queues : 2;
 }
 
 static void build_command(struct args *a, const struct vm_spec *s, const char *dir)
@@ -131,7 +132,7 @@ static void build_command(struct args *a, const struct vm_spec *s, const char *d
 	char machine[40];
 	machine_choose(machine, sizeof(machine), s->assets);
 	args_pair(a, "-machine", "%s,memory-backend=m0", o->machine ? o->machine : machine);
-	args_pair(a, "-accel", "%s", s->kvm ? "kvm" : few_cpus() ? "tcg,thread=single" : "tcg,thread=multi");
+	args_pair(a, "-accel", "%s", s->kvm ? "kvm" : one_thread(s) ? "tcg,thread=single" : "tcg,thread=multi");
 	args_pair(a, "-cpu", "%s", s->kvm ? "host" : PLAIN_CPU);
 	args_pair(a, "-smp", "%u", guest_cpus(s));
 	args_pair(a, "-m", "%" PRIu64 "K", kb);

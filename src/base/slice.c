@@ -12,24 +12,14 @@ static bool get(struct sched_attr *a)
 	return syscall(SYS_sched_getattr, 0, a, sizeof(*a), 0) == 0;
 }
 
-static bool set(uint32_t us)
+bool slice_short(void)
 {
 	struct sched_attr a;
 	if (!get(&a) || a.sched_policy != SCHED_NORMAL)
 		return false;
-	a.sched_runtime = us * UINT64_C(1000); // older kernels ignore it here
+	a.sched_runtime = SLICE_SHORT_US * UINT64_C(1000); // older kernels ignore it here
 	a.sched_flags = 0;
-	return syscall(SYS_sched_setattr, 0, &a, 0) == 0 && slice_now_us() == us;
-}
-
-bool slice_short(void)
-{
-	return set(SLICE_SHORT_US);
-}
-
-bool slice_long(void)
-{
-	return set(SLICE_LONG_US);
+	return syscall(SYS_sched_setattr, 0, &a, 0) == 0 && slice_now_us() == SLICE_SHORT_US;
 }
 
 uint32_t slice_now_us(void)
