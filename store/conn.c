@@ -342,7 +342,10 @@ enum err conn_verify(struct store *s, struct scan *sc, struct why *why)
 {
 	enum err e = rows_scan(s, stmt_of(s, S_APPLIED_ALL), NO_DROP, on_conn, NULL, sc, why);
 	sqlite3_stmt *st = stmt_of(s, S_ORPHANS);
-	if (e == OK && sqlite3_step(st) == SQLITE_ROW && sqlite3_column_int64(st, 0) > 0) {
+	int rc = e == OK ? sqlite3_step(st) : SQLITE_ROW;
+	if (rc != SQLITE_ROW)
+		e = db_failed(s, rc, why);
+	if (e == OK && sqlite3_column_int64(st, 0) > 0) {
 		if (sc->bad == 0)
 			refuse(&sc->first, "%lld rows belong to no connection", (long long)sqlite3_column_int64(st, 0));
 		sc->bad++;

@@ -51,6 +51,8 @@ enum err txn_begin(struct store *s, struct why *why)
 	// After a failed fsync the kernel holds the pages for clean: a second try would succeed and prove nothing.
 	if (s->fsync_failed)
 		return ours(why, "state.db: an fsync failed, nothing more is written until a restart");
+	if (!stmt_of(s, S_COMMIT) || !stmt_of(s, S_ROLLBACK)) // what ends it is there before it begins
+		return db_failed(s, s->unprepared_rc, why);
 	return stmt_run(s, stmt_of(s, S_BEGIN), why);
 }
 

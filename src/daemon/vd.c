@@ -252,7 +252,10 @@ static void settle(void *arg)
 {
 	struct vd *vd = arg;
 	struct why why;
-	if (vd->ending || store_settle(vd->store, &why) == OK)
+	enum err e = vd->ending ? OK : store_settle(vd->store, &why);
+	if (e == OURS) // each use tries again, and says so
+		vd_store_failed(vd, "", &why);
+	if (e != REFUSED)
 		return;
 	log_err("store: %s: connections go on, but what is stored may be lost at a death; a new start of the daemon sets the file aside", why.text);
 	vd_event(vd, "", "store.damaged", "%s", why.text);

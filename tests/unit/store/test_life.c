@@ -175,6 +175,7 @@ static void not_prepared(void **state)
 	go_on(life, -1, 0);
 	assert_true(how.resumed);
 	assert_null(s->stmt[S_OWED_PUT]);
+	assert_non_null(s->stmt[S_ROLLBACK]); // that must not fail when it is needed
 	assert_int_equal(sqlite3_exec(s->db, "ALTER TABLE owed RENAME TO gone", NULL, NULL, NULL), SQLITE_OK);
 	assert_int_equal(store_owed_put(s, &owed, &why), OURS);
 	assert_non_null(strstr(why.text, "no such table"));
