@@ -63,10 +63,25 @@ void cut_resume(struct dp_queue *q, struct frame *f, uint16_t at, const struct d
 	q->cut_done = 0;
 }
 
-bool frame_rate(struct dp_bucket *b, const struct frame *f, uint64_t rate)
+static uint64_t rate_burst(uint64_t rate)
 {
-	uint64_t bytes = f->len, burst = rate / 50 + 8 * ETH_MAX;
+	return rate / 50 + 8 * ETH_MAX;
+}
+
+static uint64_t rate_bits(const struct frame *f, uint64_t rate)
+{
+	uint64_t bytes = f->len;
 	if (frame_whole(f))
 		bytes += (uint64_t)(f->gso.n - 1u) * f->gso.hdr_len;
-	return bucket_take(b, bytes * 8 < burst ? bytes * 8 : burst, rate, burst);
+	return bytes * 8 < rate_burst(rate) ? bytes * 8 : rate_burst(rate);
+}
+
+bool frame_rate(struct dp_bucket *b, const struct frame *f, uint64_t rate)
+{
+	return bucket_take(b, rate_bits(f, rate), rate, rate_burst(rate));
+}
+
+void frame_rate_back(struct dp_bucket *b, const struct frame *f, uint64_t rate)
+{
+	bucket_give(b, rate_bits(f, rate), rate_burst(rate));
 }

@@ -16,6 +16,7 @@ static inline bool frame_whole(const struct frame *f)
 bool frame_gso(struct frame *f, unsigned may);
 // May it pass, at rate bits/s? It counts as long as it, or what it stands for, is on a wire.
 bool frame_rate(struct dp_bucket *b, const struct frame *f, uint64_t rate);
+void frame_rate_back(struct dp_bucket *b, const struct frame *f, uint64_t rate); // it did not go, and comes again
 
 // The driver of this ring can't take it whole.
 bool cut_needed(const struct vring *to, const struct frame *f);

@@ -187,11 +187,8 @@ static enum deliver keep(struct worker *w, struct dp_port *dst, struct frame *f,
 	return res;
 }
 
-enum deliver deliver_one(struct worker *w, struct dp_port *dst, struct frame *f, bool unicast, bool may_stall)
+static enum deliver give(struct worker *w, struct dp_port *dst, struct frame *f, bool unicast, bool may_stall)
 {
-	uint64_t rate = atomic_load_explicit(&dst->rate_out, memory_order_relaxed);
-	if (rate && !frame_rate(&dst->out_bucket, f, rate))
-		return drop_out(w, dst, DP_DROP_RATE);
 	if (dst->kind == DP_TAP)
 		return tap_send(w, dst, f);
 	if (dst->kind == DP_NULL) {
@@ -214,6 +211,17 @@ enum deliver deliver_one(struct worker *w, struct dp_port *dst, struct frame *f,
 			return res == DELIVER_WAIT ? DELIVER_FULL : res;
 	}
 	return drop_out(w, dst, DP_DROP_FULL);
+}
+
+enum deliver deliver_one(struct worker *w, struct dp_port *dst, struct frame *f, bool unicast, bool may_stall)
+{
+	uint64_t rate = atomic_load_explicit(&dst->rate_out, memory_order_relaxed);
+	if (rate && !frame_rate(&dst->out_bucket, f, rate))
+		return drop_out(w, dst, DP_DROP_RATE);
+	enum deliver res = give(w, dst, f, unicast, may_stall);
+	if (rate && res == DELIVER_FULL)
+		frame_rate_back(&dst->out_bucket, f, rate);
+	return res;
 }
 
 void deliver_flood(struct worker *w, struct frame *f)

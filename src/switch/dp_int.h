@@ -201,6 +201,7 @@ void net_settle(struct dp_net *net, uint16_t gone); // after entries were moved 
 enum frame_way { FRAME_DROP, FRAME_UNICAST, FRAME_FLOOD };
 enum frame_way frame_route(struct worker *w, struct frame *f, struct dp_port **dst);
 bool bucket_take(struct dp_bucket *b, uint64_t amount, uint64_t rate_per_s, uint64_t burst);
+void bucket_give(struct dp_bucket *b, uint64_t amount, uint64_t burst); // what was taken for nothing
 uint8_t *frame_linear(struct worker *w, const struct frame *f); // the whole frame in w->bounce
 // source.c: one turn of a transmit ring
 enum tx_result {

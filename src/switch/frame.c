@@ -4,10 +4,20 @@
 #include "base/clock.h"
 #include "switch/dp_int.h"
 
-bool bucket_take(struct dp_bucket *b, uint64_t amount, uint64_t rate_per_s, uint64_t burst)
+static void bucket_lock(struct dp_bucket *b)
 {
 	while (atomic_flag_test_and_set_explicit(&b->lock, memory_order_acquire))
 		;
+}
+
+static void bucket_unlock(struct dp_bucket *b)
+{
+	atomic_flag_clear_explicit(&b->lock, memory_order_release);
+}
+
+bool bucket_take(struct dp_bucket *b, uint64_t amount, uint64_t rate_per_s, uint64_t burst)
+{
+	bucket_lock(b);
 	uint64_t now = clock_coarse_us();
 	uint64_t gone = now - b->last_us;
 	b->last_us = now;
@@ -16,8 +26,15 @@ bool bucket_take(struct dp_bucket *b, uint64_t amount, uint64_t rate_per_s, uint
 	bool ok = b->tokens >= amount;
 	if (ok)
 		b->tokens -= amount;
-	atomic_flag_clear_explicit(&b->lock, memory_order_release);
+	bucket_unlock(b);
 	return ok;
+}
+
+void bucket_give(struct dp_bucket *b, uint64_t amount, uint64_t burst)
+{
+	bucket_lock(b);
+	b->tokens = b->tokens + amount > burst ? burst : b->tokens + amount;
+	bucket_unlock(b);
 }
 
 // max-macs: an address over the limit is not learned; its frames still pass, answers to it are flooded.

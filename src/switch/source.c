@@ -132,6 +132,9 @@ static void forward(struct worker *w, struct dp_port *port, unsigned pair, struc
 		if (way == FRAME_UNICAST)
 			cut_resume(q, &w->frame, ring_mark(r, off), dst);
 		if (way == FRAME_UNICAST && deliver_one(w, dst, &w->frame, true, true) == DELIVER_FULL) {
+			uint64_t rate = atomic_load_explicit(&port->rate_in, memory_order_relaxed);
+			if (rate)
+				frame_rate_back(&port->in_bucket, &w->frame, rate);
 			cut_leave(q, &w->frame, ring_mark(r, off), dst);
 			q->stall_until_us = clock_boot_us() + w->dp->conf.stall_us;
 			queue_stall(w->dp, q, dst->index);

@@ -146,6 +146,37 @@ static void test_sender_waits(void **state)
 	dp_free(dp);
 }
 
+// A frame that waits for a full receiver is charged once, whatever it tries meanwhile.
+static void test_rate_of_who_waits(void **state)
+{
+	(void)state;
+	enum { LEN = 1000, TRIES = 100 };
+	for (unsigned out = 0; out < 2; out++) {
+		struct dp *dp = gb_dp_stall(1, 5000000);
+		struct dp_port_conf conf = gb_conf(out ? "b" : "a");
+		struct guestbed a, b;
+		struct dp_stats st;
+		pair(&a, &b, dp);
+		*(out ? &conf.rate_out : &conf.rate_in) = (GB_RING + 2) * LEN * 8;
+		dp_port_reconf(dp, out ? b.port : a.port, &conf);
+		for (unsigned i = 0; i < GB_RING; i++)
+			assert_true(gb_send_no(&a, mac_b, mac_a, i, LEN));
+		assert_true(gb_wait_tx_done(&a, 2000));
+		assert_true(gb_send_no(&a, mac_b, mac_a, GB_RING, LEN)); // b has no buffer for it
+		for (unsigned i = 0; i < TRIES; i++) {
+			uint64_t one = 1;
+			assert_int_equal(write(b.kick[0], &one, sizeof(one)), sizeof(one));
+			usleep(100);
+		}
+		expect_range(&b, 0, GB_RING + 1);
+		dp_port_stats(out ? b.port : a.port, &st);
+		assert_int_equal((out ? st.drops_out : st.drops_in)[DP_DROP_RATE], 0);
+		gb_close(&a);
+		gb_close(&b);
+		dp_free(dp);
+	}
+}
+
 // A guest that has just arrived and is slow at first: what does not fit into its ring is kept, in order; later a receiver
 // that takes nothing loses frames as ever.
 static void test_slow_start(void **state)
@@ -367,6 +398,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_pause),	cmocka_unit_test(test_stop_and_move), cmocka_unit_test(test_return),
 		cmocka_unit_test(test_move_ahead_of_rings), cmocka_unit_test(test_slow_start), cmocka_unit_test(test_sender_waits),
+		cmocka_unit_test(test_rate_of_who_waits),
 		cmocka_unit_test(test_too_old), cmocka_unit_test(test_one_address),   cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_pause_becomes_stop),  cmocka_unit_test(test_drain),
 	};
